@@ -1,0 +1,75 @@
+# Nod. `make help` lists the targets. PORT, NOD_DATA and the other settings come from the environment.
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+PIP_INSTALL := $(PYTHON) -m pip install --quiet --quiet --disable-pip-version-check --require-virtualenv
+UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --no-header
+
+# Without its compiled files, Python takes three times as long to start everything.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check bench lock clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+# `exec` makes `up` the process that make waits for and passes SIGTERM to.
+run: .venv/requirements.stamp ## start everything on http://127.0.0.1:8000 (PORT=8001 for another port)
+	@export DEBUG="$${DEBUG:-1}"; exec $(PYTHON) manage.py up --seed --with-parent
+
+demo: .venv/requirements.stamp ## play the whole loop in the terminal, without a browser
+	@export DEBUG="$${DEBUG:-1}"; exec $(PYTHON) manage.py demo
+
+test: export DEBUG = 1
+test: export NOD_DATA = $(CURDIR)/var/test
+test: .venv/requirements-dev.stamp ## run every test, those in a browser too where there is a Chromium
+	@browser=; for name in chromium chromium-browser google-chrome; do \
+		if command -v $$name >/dev/null 2>&1; then browser=$$name; break; fi; done; \
+	if [ -n "$$browser" ]; then echo "Browser tests run in $$(command -v $$browser)."; \
+	else echo "No Chromium found: the browser tests are left out."; fi
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup
+
+# As in production, but for a key that is made for this run and a data folder of its own.
+check: export DEBUG = 0
+check: export ALLOWED_HOSTS = example.org
+check: export SECRET_KEY = $(shell $(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(64))' 2>/dev/null)
+check: export NOD_DATA = $(CURDIR)/var/check
+check: .venv/requirements-dev.stamp ## formatter, linter, types, import rules, migrations, Django's deploy check
+	@mkdir -p var/check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
+	$(PYTHON) manage.py makemigrations --check --dry-run
+	$(PYTHON) manage.py check --deploy --fail-level WARNING
+
+bench: .venv/requirements-dev.stamp ## measure; tables here, JSON under var/bench/
+	@$(PYTHON) -m bench
+
+lock: ## turn requirements*.in into requirements*.txt (needs uv)
+	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }
+	$(UV_COMPILE) requirements.in --output-file requirements.txt
+	$(UV_COMPILE) requirements-dev.in --output-file requirements-dev.txt
+
+clean: ## remove .venv and caches; the data in var/ stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A version manager's python3.13 may be there and yet not run, so each candidate is tried out.
+$(PYTHON):
+	@for python in python3 python3.13 python3.12 python3.11; do \
+		$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || continue; \
+		echo "Making .venv with $$($$python --version)"; \
+		$$python -m venv --clear .venv && exit 0; \
+		echo "$$python can't make a .venv. On Debian and Ubuntu: apt install python3-venv"; rm -rf .venv; exit 1; \
+	done; \
+	echo "Nod needs Python 3.11, 3.12 or 3.13, and none was found (python3 is: $$(python3 --version 2>&1))."; exit 1
+
+.venv/%.stamp: %.txt | $(PYTHON)
+	@echo "Installing $< (the first time takes about a minute)"
+	@$(PIP_INSTALL) -r $<
+	@touch $@
+
+.venv/requirements-dev.stamp: .venv/requirements.stamp

@@ -1,0 +1,162 @@
+"""Sessions and their messages: started, written to, read back for a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+from django.db.models.functions import Now
+
+from agents.actions import runs
+from agents.models import Agent, Message, Run, Session
+from agents.states import ACTIVE
+from approvals import events
+from approvals.errors import InvalidInput, NotFound, Refusal
+from approvals.models import ToolCall
+from approvals.states import Status
+
+WINDOW = 60  # messages of a long conversation that a model gets to see
+
+
+class Busy(Refusal):
+    code, http_status = "busy", 409
+
+
+def begin(user: User, agent_slug: str) -> Session:
+    """A new session with an active agent. Raises NotFound."""
+    agent = Agent.objects.filter(slug=agent_slug, active=True).first()
+    if agent is None:
+        known = ", ".join(Agent.objects.filter(active=True).values_list("slug", flat=True)) or "none yet"
+        raise NotFound(f"There is no agent “{agent_slug}”. Agents: {known}.")
+    return Session.objects.create(user=user, agent=agent)
+
+
+@transaction.atomic(durable=True)
+def post(session: Session, text: str, idempotency_key: str = "") -> Run:
+    """Store a user's message and queue the run that answers it.
+
+    The same idempotency key gives the same run. Raises InvalidInput for an empty or overlong text, Busy
+    while another run of the session is active.
+    """
+    text = text.strip()
+    if not text:
+        raise InvalidInput("The message is empty. Write something first.")
+    if len(text) > settings.MESSAGE_MAX_CHARS:
+        raise InvalidInput(
+            f"The message has {len(text):,} characters; {settings.MESSAGE_MAX_CHARS:,} is the most. Shorten it, "
+            "or put the text into a file of the workspace."
+        )
+    if idempotency_key and (run := session.runs.filter(idempotency_key=idempotency_key).first()):
+        return run
+    run = _new_run(session, idempotency_key)
+    content = [*_unanswered(session), {"text": text}]
+    append(session, run, [{"role": "user", "content": content}])
+    if not session.title:
+        session.title = " ".join(text.split())[:60]
+    Session.objects.filter(pk=session.pk).update(title=session.title, active_at=Now())
+    return run
+
+
+@transaction.atomic(durable=True)
+def retry(session: Session) -> Run:
+    """Answer the last message once more, after a run that failed or was stopped."""
+    last = session.runs.last()
+    if last is None or last.status in ACTIVE:
+        raise Busy("There is nothing to try again right now.")
+    run = _new_run(session, "")
+    if answers := _unanswered(session):
+        append(session, run, [{"role": "user", "content": answers}])
+    return run
+
+
+def _new_run(session: Session, idempotency_key: str) -> Run:
+    try:
+        with transaction.atomic():
+            run = Run.objects.create(session=session, idempotency_key=idempotency_key)
+    except IntegrityError:
+        raise Busy("The agent is still busy with your last message. Wait, or stop it first.") from None
+    runs.enqueue_on_commit(run.pk)
+    events.ring(events.session_topic(session.key), "changed")
+    return run
+
+
+def append(session: Session, run: Run | None, messages: Iterable[dict[str, Any]]) -> int:
+    """Add messages to the end of a session, in the caller's transaction; returns the last number."""
+    last = session.messages.aggregate(last=Max("seq"))["last"] or 0
+    rows = [
+        Message(session=session, run=run, seq=number, role=message["role"], content=message["content"])
+        for number, message in enumerate(messages, last + 1)
+    ]
+    Message.objects.bulk_create(rows)
+    return last + len(rows)
+
+
+def _unanswered(session: Session) -> list[dict[str, Any]]:
+    """Tool results that the last message still lacks, because its run was stopped or failed.
+
+    Without them no model takes the conversation. They say what the ledger says.
+    """
+    last = session.messages.last()
+    if last is None or last.role != "assistant" or not last.tool_uses():
+        return []
+    calls = {call.tool_use_id: call for call in ToolCall.objects.filter(session=session.key, turn=last.seq)}
+    return [tool_result(use["toolUseId"], calls.get(use["toolUseId"])) for use in last.tool_uses()]
+
+
+def tool_result(tool_use_id: str, call: ToolCall | None) -> dict[str, Any]:
+    """The Converse block that tells a model what became of a call."""
+    status, content = outcome(call)
+    return {"toolResult": {"toolUseId": tool_use_id, "status": status, "content": content}}
+
+
+def outcome(call: ToolCall | None) -> tuple[str, list[dict[str, Any]]]:
+    """("success" or "error", content blocks): what the model is told of a call, truthfully."""
+    if call is None:
+        return "error", [{"text": "Cancelled: the run was stopped before this was done."}]
+    if call.status in (Status.SUCCEEDED, Status.FAILED):
+        return ("success" if call.status == Status.SUCCEEDED else "error"), list(call.result or [])
+    return "error", [{"text": _sentence(call)}]
+
+
+def _sentence(call: ToolCall) -> str:
+    match call.status:
+        case Status.DENIED:
+            decision = call.decisions.select_related("by").last()
+            who = decision.by.get_username() if decision else "a reviewer"
+            reason = decision.comment if decision else ""
+            return f"Denied by {who}. Reason: {reason} Nothing was done. Do not try the same again."
+        case Status.BLOCKED:
+            return f"Blocked by policy “{call.policy}”. Nothing was done."
+        case Status.EXPIRED:
+            return "Expired: nobody decided in time. Nothing was done."
+        case Status.LAPSED:
+            return f"Cancelled: the approval could not be used. {call.why or 'It came too late.'} Nothing was done."
+        case Status.UNKNOWN:
+            return (
+                f"Unknown outcome: {call.why} It may or may not have happened. "
+                "Do not repeat it; a person has to check."
+            )
+        case _:
+            return "Cancelled: the run was stopped before this was done."
+
+
+def for_model(session: Session, window: int = WINDOW) -> list[dict[str, Any]]:
+    """The end of the conversation as a model takes it: starts with a user's text, roles alternate."""
+    rows = list(session.messages.order_by("-seq")[:window])[::-1]
+    while rows and not (rows[0].role == "user" and _plain(rows[0])):
+        rows.pop(0)
+    messages: list[dict[str, Any]] = []
+    for row in rows:
+        if messages and messages[-1]["role"] == row.role:
+            messages[-1]["content"] += row.content
+        else:
+            messages.append({"role": row.role, "content": list(row.content)})
+    return messages
+
+
+def _plain(message: Message) -> bool:
+    return not any("toolResult" in block for block in message.content)

@@ -1,0 +1,152 @@
+"""The life of a run: queued, claimed by a worker, waiting, finished. Workers hold a lease, never a lock."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from agents.models import Run
+from agents.states import ACTIVE, RunStatus
+from approvals import events
+from approvals.actions import calls
+from approvals.errors import LostClaim
+from approvals.models import ToolCall
+from approvals.states import Status
+
+logger = logging.getLogger("nod.runs")
+_broker_down = False
+
+
+def enqueue_on_commit(run_id: Any) -> None:
+    transaction.on_commit(lambda: enqueue(run_id))
+
+
+def enqueue(run_id: Any) -> None:
+    """Wake a worker. The message may be lost: the sweeper finds what is due."""
+    global _broker_down
+    from agents.tasks import advance
+
+    try:
+        advance.apply_async((str(run_id),), ignore_result=True)
+        _broker_down = False
+    except Exception as error:  # whatever the broker's client raises: the run is in the database
+        if not _broker_down:
+            logger.warning("The broker does not answer (%s); runs start when it is back.", error)
+        _broker_down = True
+
+
+@transaction.atomic
+def claim(run_id: Any) -> Run | None:
+    """Take a run that is due or whose worker died: the epoch goes up, a lease begins. None if it is not to be had.
+
+    Calls that a dead worker had started become UNKNOWN here: they are never repeated by guess.
+    """
+    free = Q(status=RunStatus.QUEUED) | Q(status=RunStatus.RUNNING, lease_until__lt=Now())
+    updated = Run.objects.filter(free, pk=run_id).update(
+        status=RunStatus.RUNNING,
+        epoch=F("epoch") + 1,
+        attempts=F("attempts") + 1,
+        lease_until=Now() + settings.RUN_LEASE,
+        draft="",
+    )
+    if not updated:
+        return None
+    run = Run.objects.select_related("session__agent", "session__user").get(pk=run_id)
+    if run.attempts > 1:
+        for call in ToolCall.objects.filter(run=str(run.pk), status=Status.STARTED):
+            calls.mark_unknown(call, "The worker died while it ran.")
+    if run.attempts > settings.RUN_MAX_ATTEMPTS:
+        fail(run, "gave_up", f"This run broke off {settings.RUN_MAX_ATTEMPTS} times and was given up.")
+        return None
+    return run
+
+
+def beat(run: Run) -> bool:
+    """Renew the lease; False when the run is not this worker's any more."""
+    return bool(_mine(run).update(lease_until=Now() + settings.RUN_LEASE))
+
+
+def still_mine(run: Run) -> bool:
+    return bool(_mine(run).exists())
+
+
+def check_epoch(run: Run) -> None:
+    """Lock the run for the rest of the caller's transaction. Raises LostClaim when it is not mine."""
+    if not _mine(run).select_for_update().exists():
+        raise LostClaim("The run was stopped or taken over.")
+
+
+def save_draft(run: Run, text: str) -> bool:
+    return bool(_mine(run).update(draft=text))
+
+
+def wait(run: Run) -> None:
+    """In the caller's transaction: nothing holds a worker from here on."""
+    _end_claim(run, RunStatus.WAITING)
+
+
+def finish(run: Run) -> None:
+    _end_claim(run, RunStatus.DONE, finished_at=Now())
+
+
+@transaction.atomic
+def fail(run: Run, code: str, message: str) -> None:
+    """End a run with a sentence for the person who asked. What it had not started is cancelled."""
+    _end_claim(run, RunStatus.FAILED, finished_at=Now(), error_code=code, error=message)
+    calls.cancel(ToolCall.objects.filter(run=str(run.pk)), calls.SYSTEM)
+
+
+@transaction.atomic(durable=True)
+def stop(run: Run, actor: str) -> bool:
+    """Stop an active run at once: its worker finds the epoch gone, its open calls are cancelled."""
+    updated = Run.objects.filter(pk=run.pk, status__in=ACTIVE).update(
+        status=RunStatus.STOPPED, epoch=F("epoch") + 1, lease_until=None, finished_at=Now()
+    )
+    if updated:
+        calls.cancel(ToolCall.objects.filter(run=str(run.pk)), actor)
+        _ring(run)
+    return bool(updated)
+
+
+def wake_if_decided(run_id: str) -> None:
+    """In the caller's transaction: a waiting run whose calls are all decided is due again.
+
+    The lock makes two decisions on two calls of one run see each other: the later one wakes it.
+    """
+    run = Run.objects.select_for_update().filter(pk=run_id, status=RunStatus.WAITING).first()
+    if run is None or ToolCall.objects.filter(run=run_id, status=Status.PENDING).exists():
+        return
+    Run.objects.filter(pk=run_id).update(status=RunStatus.QUEUED, due_at=Now(), attempts=0)
+    enqueue_on_commit(run_id)
+
+
+def sweep(limit: int = 200) -> int:
+    """Enqueue what is due and unclaimed, and what a dead worker left. Returns how many."""
+    late = Q(status=RunStatus.QUEUED, due_at__lt=Now() - settings.SWEEP_GRACE)
+    dead = Q(status=RunStatus.RUNNING, lease_until__lt=Now())
+    found = list(Run.objects.filter(late | dead).order_by("due_at").values_list("pk", flat=True)[:limit])
+    for run_id in found:
+        enqueue(run_id)
+    return len(found)
+
+
+def _mine(run: Run) -> Any:
+    return Run.objects.filter(pk=run.pk, epoch=run.epoch, status=RunStatus.RUNNING)
+
+
+def _end_claim(run: Run, status: RunStatus, **changes: Any) -> None:
+    if not _mine(run).update(
+        status=status, lease_until=None, draft="", attempts=0, steps=run.steps, **changes
+    ):
+        raise LostClaim("The run was stopped or taken over.")
+    run.status = status
+    _ring(run)
+
+
+def _ring(run: Run) -> None:
+    events.ring(events.session_topic(str(run.session_id)), "changed")

@@ -1,0 +1,67 @@
+"""The administrators' pages for agents; sessions and runs to look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+
+from agents import providers
+from agents.models import Agent, Message, Run, Session
+from approvals.admin import ReadOnly
+
+
+class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Refuses a provider that does not exist and parameters that are no object."""
+
+    class Meta:
+        model = Agent
+        fields = "__all__"  # noqa: DJ007 (the admin's fieldsets choose)
+
+    def clean_provider(self) -> str:
+        name: str = self.cleaned_data["provider"]
+        if name and name not in providers.available():
+            raise forms.ValidationError(
+                f"There is no provider “{name}”. There are: {', '.join(providers.available())}."
+            )
+        return name
+
+    def clean_parameters(self) -> dict[str, Any]:
+        given = self.cleaned_data["parameters"]
+        if not isinstance(given, dict):
+            raise forms.ValidationError('Give an object, such as {"temperature": 0.2}.')
+        return given
+
+
+@admin.register(Agent)
+class AgentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = AgentForm
+    list_display = ("name", "slug", "provider", "model_id", "runtime", "active")
+    prepopulated_fields = {"slug": ("name",)}
+    filter_horizontal = ("tools",)
+    fieldsets = (
+        (None, {"fields": ("name", "slug", "description", "system_prompt", "tools", "active")}),
+        ("Model", {"fields": ("provider", "model_id", "parameters", "max_steps", "runtime")}),
+    )
+
+
+@admin.register(Session)
+class SessionAdmin(ReadOnly):
+    list_display = ("__str__", "user", "agent", "active_at")
+    list_select_related = ("user", "agent")
+    list_filter = ("agent",)
+    search_fields = ("id", "title", "user__username")
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnly):
+    list_display = ("id", "session", "status", "epoch", "attempts", "steps", "error_code", "created_at")
+    list_select_related = ("session",)
+    list_filter = ("status", "error_code")
+
+
+@admin.register(Message)
+class MessageAdmin(ReadOnly):
+    list_display = ("session", "seq", "role", "text", "created_at")
+    list_select_related = ("session",)

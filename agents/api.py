@@ -1,0 +1,155 @@
+"""The API's part for chat: sessions and messages."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+from django.http import HttpRequest
+from ninja import Field, Router, Schema, Status
+
+from agents.actions import conversations, runs
+from agents.models import Session
+from agents.states import ACTIVE, RunStatus
+from approvals import permissions
+from approvals.actions import trust as trust_actions
+from approvals.api import CallOut, Problem, Token, call_out, person, trust_out, with_people
+from approvals.errors import NotFound, Refusal
+from approvals.models import ToolCall, TrustGrant
+
+router = Router(tags=["sessions"])
+
+STATUS = {
+    RunStatus.QUEUED: "running",
+    RunStatus.RUNNING: "running",
+    RunStatus.WAITING: "waiting",
+    RunStatus.FAILED: "failed",
+}
+
+
+class NotAChatUser(Refusal):
+    code, http_status = "not_a_chat_user", 403
+
+
+class SessionIn(Schema):
+    agent: str = Field(description="The agent's slug.")
+
+
+class SessionBrief(Schema):
+    id: str
+    agent: str
+    status: Literal["idle", "running", "waiting", "failed"]
+
+
+class MessageIn(Schema):
+    text: str
+    idempotency_key: str = Field("", max_length=200)
+
+
+class RunOut(Schema):
+    run: str
+
+
+class MessageOut(Schema):
+    """A Bedrock Converse message."""
+
+    role: Literal["user", "assistant"]
+    content: list[dict[str, Any]]
+
+
+class TrustOut(Schema):
+    id: str
+    tool: str
+    granted_by: str
+    granted_at: str
+    expires_at: str
+    max_uses: int | None
+    uses: int
+
+
+class SessionOut(SessionBrief):
+    error: str = Field("", description="Why the last run failed, if it did.")
+    messages: list[MessageOut]
+    calls: list[CallOut]
+    trust: list[TrustOut]
+
+
+ERRORS = {403: Problem, 404: Problem, 409: Problem, 422: Problem}
+
+
+@router.post("", response={201: SessionBrief, **ERRORS}, auth=Token("chat"), summary="Start a session")
+def create(request: HttpRequest, payload: SessionIn) -> Status[Any]:
+    user = person(request)
+    if not permissions.may_chat(user):
+        raise NotAChatUser("You are not in the group of chat users. An administrator can add you.")
+    return Status(201, _brief(conversations.begin(user, payload.agent)))
+
+
+@router.post(
+    "/{session_id}/messages", response={202: RunOut, **ERRORS}, auth=Token("chat"), summary="Say something"
+)
+def post(request: HttpRequest, session_id: UUID, payload: MessageIn) -> Status[Any]:
+    """The same idempotency_key gives the same run."""
+    run = conversations.post(_mine(request, session_id), payload.text, payload.idempotency_key)
+    return Status(202, {"run": str(run.pk)})
+
+
+@router.get(
+    "/{session_id}", response={200: SessionOut, **ERRORS}, auth=Token("chat"), summary="The whole state"
+)
+def show(request: HttpRequest, session_id: UUID) -> dict[str, Any]:
+    session = _mine(request, session_id)
+    calls = with_people(ToolCall.objects.filter(session=session.key)).order_by("pk")
+    grants = TrustGrant.objects.filter(TrustGrant.live(), session=session.key).select_related("granted_by")
+    last = session.runs.last()
+    return {
+        **_brief(session),
+        "error": last.error if last else "",
+        "messages": [
+            {"role": message.role, "content": message.content} for message in session.messages.all()
+        ],
+        "calls": [call_out(call) for call in calls],
+        "trust": [trust_out(grant) for grant in grants],
+    }
+
+
+@router.post(
+    "/{session_id}/stop", response={202: SessionBrief, **ERRORS}, auth=Token("chat"), summary="Stop the run"
+)
+def stop(request: HttpRequest, session_id: UUID) -> Status[Any]:
+    """Stopping what does not run is no error."""
+    session = _mine(request, session_id)
+    if run := session.runs.filter(status__in=ACTIVE).first():
+        runs.stop(run, person(request).get_username())
+    return Status(202, _brief(session))
+
+
+@router.delete(
+    "/{session_id}/trust/{grant_id}",
+    response={204: None, **ERRORS},
+    auth=Token("chat", "review"),
+    summary="Revoke trust",
+)
+def revoke(request: HttpRequest, session_id: UUID, grant_id: UUID) -> Status[Any]:
+    """By the person whose session it is, or by a reviewer."""
+    user, scopes = person(request), request.scopes  # type: ignore[attr-defined]
+    reviewer = "review" in scopes and permissions.may_review(user)
+    if not reviewer and not Session.objects.filter(pk=session_id, user=user).exists():
+        raise NotFound("There is no such session, or it is not yours.")
+    if not TrustGrant.objects.filter(pk=grant_id, session=str(session_id)).exists():
+        raise NotFound("There is no such trust in this session.")
+    trust_actions.revoke(grant_id, str(session_id), user)
+    return Status(204, None)
+
+
+def _mine(request: HttpRequest, session_id: UUID) -> Session:
+    session = Session.objects.select_related("agent").filter(pk=session_id, user=person(request)).first()
+    if session is None:
+        raise NotFound("There is no such session, or it is not yours.")
+    return session
+
+
+def _brief(session: Session) -> dict[str, Any]:
+    last = session.runs.last()
+    status = STATUS.get(RunStatus(last.status), "idle") if last else "idle"
+    return {"id": session.key, "agent": session.agent.slug, "status": status}

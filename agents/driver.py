@@ -1,0 +1,152 @@
+"""Drives one run: claims it, plays it through its runtime, stores what comes out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from asgiref.sync import async_to_sync, sync_to_async
+from django.conf import settings
+
+from agents import runtimes
+from agents.actions import conversations, runs
+from agents.ledger import LedgerGate
+from agents.models import Run
+from agents.runtimes import port
+from approvals import events
+from approvals.errors import LostClaim
+
+logger = logging.getLogger("nod.driver")
+
+DRAFT_EVERY = 0.5  # seconds between two saves of the answer that is being streamed
+DELTA_EVERY = 0.04  # seconds between two pushes of text
+LOOK_EVERY = 1.0  # seconds until a worker notices that its run was stopped
+
+
+def advance(run_id: str) -> None:
+    """Take the run, if it is to be had, to its end or its next pause."""
+    run = runs.claim(run_id)
+    if run is None:
+        return
+    try:
+        async_to_sync(_drive)(run)
+    except LostClaim:
+        logger.debug("run %s was stopped or taken over", run.pk)
+
+
+async def _drive(run: Run) -> None:
+    gate, job, resuming = await sync_to_async(_prepare)(run)
+    runtime = runtimes.build(run.session.agent.runtime)
+    stream = runtime.resume(job) if resuming else runtime.start(job)
+    watch = asyncio.create_task(_keep(run, job))
+    try:
+        await _play(run, gate, job, stream)
+    finally:
+        watch.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watch
+
+
+def _prepare(run: Run) -> tuple[LedgerGate, port.Job, bool]:
+    agent = run.session.agent
+    names = tuple(agent.tools.values_list("name", flat=True))
+    gate = LedgerGate(run, names)
+    messages = conversations.for_model(run.session)
+    job = port.Job(
+        session=run.session.key,
+        messages=messages,
+        state=run.session.state,
+        system_prompt=agent.system_prompt,
+        provider=agent.provider or settings.NOD_MODEL_PROVIDER,
+        model_id=agent.model_id,
+        parameters=agent.parameters,
+        tools=names,
+        max_steps=agent.max_steps - run.steps,
+        gate=gate,
+    )
+    return gate, job, bool(messages) and messages[-1]["role"] == "assistant"
+
+
+async def _play(run: Run, gate: LedgerGate, job: port.Job, stream: AsyncIterator[port.Event]) -> None:
+    draft = Draft(run, job)
+    async for event in stream:
+        if gate.lost:
+            raise gate.lost
+        match event:
+            case port.Text(text):
+                await draft.add(text)
+            case port.Said(message):
+                await draft.clear()
+                gate.hear(message)
+            case _:
+                await sync_to_async(_end)(gate, job, event)
+    if gate.lost:
+        raise gate.lost
+
+
+def _end(gate: LedgerGate, job: port.Job, event: port.Event) -> None:
+    if job.cancel.is_set():
+        raise LostClaim("The run was stopped or taken over.")
+    match event:
+        case port.Paused(state) if gate.asks:
+            gate.pause(state)
+        case port.Paused():
+            gate.fail("no_question", "The agent stopped to ask something that Nod does not know how to ask.")
+        case port.Finished(state):
+            gate.finish(state)
+        case port.Failed(code, message):
+            gate.fail(code, message)
+
+
+async def _keep(run: Run, job: port.Job) -> None:
+    """Renews the lease; cancels the agent when the run was stopped or taken over."""
+    beat_at = time.monotonic() + settings.RUN_HEARTBEAT.total_seconds()
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        due = time.monotonic() >= beat_at
+        if due:
+            beat_at += settings.RUN_HEARTBEAT.total_seconds()
+        if not await sync_to_async(runs.beat if due else runs.still_mine)(run):
+            job.cancel.set()
+            return
+
+
+class Draft:
+    """The answer that is being streamed: pushed to open pages, saved now and then for those that reload."""
+
+    def __init__(self, run: Run, job: port.Job) -> None:
+        self._run, self._job = run, job
+        self._text = ""
+        self._pushed = 0
+        self._pushed_at = self._saved_at = time.monotonic()
+
+    async def add(self, text: str) -> None:
+        self._text += text
+        now = time.monotonic()
+        if now - self._pushed_at >= DELTA_EVERY:
+            self._push(now)
+        if now - self._saved_at >= DRAFT_EVERY:
+            self._saved_at = now
+            if not await sync_to_async(runs.save_draft)(self._run, self._text):
+                self._job.cancel.set()
+
+    async def clear(self) -> None:
+        """The message is whole: it comes as a row from here on."""
+        self._push(time.monotonic())
+        self._text, self._pushed = "", 0
+
+    def _push(self, now: float) -> None:
+        if len(self._text) > self._pushed:
+            events.send(
+                events.session_topic(str(self._run.session_id)), _delta(self._run, self._pushed, self._text)
+            )
+        self._pushed, self._pushed_at = len(self._text), now
+
+
+def _delta(run: Run, at: int, text: str) -> dict[str, Any]:
+    """`at`: how many characters of this answer came before, so that a page notices a gap."""
+    return {"kind": "text", "run": str(run.pk), "at": at, "text": text[at:]}

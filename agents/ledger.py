@@ -1,0 +1,234 @@
+"""The gate of a run: the port's Gate over the approval desk's ledger.
+
+The runtime's side is async; all database work happens in one thread of the worker, a step at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import transaction
+
+from agents.actions import conversations, runs
+from agents.models import Run
+from agents.runtimes import port
+from agents.tools import registry
+from approvals.actions import calls
+from approvals.actions.verdicts import Judged, Request, examine
+from approvals.digest import canonical
+from approvals.errors import InvalidArguments, LostClaim, NotFound
+from approvals.models import ToolCall
+from approvals.states import Effect, Status
+
+REPEATED = "Invalid call: its id was used before in this session. Nothing was done."
+CHANGED = "Cancelled: the call is not what was asked for. Nothing was done."
+
+
+class LedgerGate:
+    """One run's gate. Messages wait here until a step that has to be durable stores them with it."""
+
+    def __init__(self, run: Run, tool_names: tuple[str, ...]) -> None:
+        self.run = run
+        self.session = run.session
+        self.lost: Exception | None = None  # why this worker must stop, if so
+        self._tools = tool_names
+        self._messages: list[port.Message] = []
+        self._asked: dict[str, Judged] = {}
+        self._blocked: dict[str, Judged] = {}
+        self._said = ""
+        self._order: list[str] = []  # the tool-use ids of the message that asks, as the model ordered them
+        last = run.session.messages.last()
+        self.turn = last.seq if last else 0
+        if last and last.role == "assistant":
+            self._note(last.content)
+
+    # --- the port ----------------------------------------------------------------------------------
+    async def verdict(self, use: port.ToolUse) -> port.Proceed | port.Refuse | port.Ask:
+        answer: port.Proceed | port.Refuse | port.Ask = await _in_order(self._verdict)(use)
+        return answer
+
+    async def start(self, use: port.ToolUse) -> port.Started | port.Settled | port.Ask:
+        answer: port.Started | port.Settled | port.Ask = await _in_order(self._guarded(self._start))(use)
+        return answer
+
+    async def record(self, started: port.Started, *, succeeded: bool, content: port.Blocks) -> None:
+        await _in_order(self._guarded(calls.record))(started.handle, succeeded=succeeded, result=content)
+
+    async def lose(self, started: port.Started, why: str) -> port.Blocks:
+        told: port.Blocks = await _in_order(self._guarded(self._lose))(started.handle, why)
+        return told
+
+    # --- what the driver does ------------------------------------------------------------------------
+    def hear(self, message: port.Message) -> None:
+        """A whole message; it is stored with the next durable step."""
+        self._messages.append(message)
+        if message["role"] == "assistant":
+            self._note(message["content"])
+            self.run.steps += 1
+
+    @transaction.atomic(durable=True)
+    def pause(self, state: dict[str, Any]) -> None:
+        """One transaction: messages, state, pending calls, and the run asleep."""
+        self._store(state)
+        calls.ask([self._asked[use_id] for use_id in sorted(self._asked, key=self._order.index)])
+        runs.wait(self.run)
+
+    @transaction.atomic(durable=True)
+    def finish(self, state: dict[str, Any]) -> None:
+        self._store(state)
+        runs.finish(self.run)
+
+    @transaction.atomic(durable=True)
+    def fail(self, code: str, message: str) -> None:
+        self._store(None)
+        runs.fail(self.run, code, message)
+
+    @property
+    def asks(self) -> bool:
+        return bool(self._asked)
+
+    def _note(self, content: port.Blocks) -> None:
+        self._said = "\n".join(block["text"] for block in content if "text" in block)
+        self._order = [block["toolUse"]["toolUseId"] for block in content if "toolUse" in block]
+
+    # --- steps ---------------------------------------------------------------------------------------
+    def _verdict(self, use: port.ToolUse) -> port.Proceed | port.Refuse | port.Ask:
+        try:
+            use = self._whole(use)
+            call = self._find(use)
+            if call is not None:
+                return self._known(call, use)
+            return self._answer(use, examine(self._request(use)))
+        except (NotFound, InvalidArguments) as error:
+            return port.Refuse(f"Invalid arguments: {error.message}")
+
+    def _answer(self, use: port.ToolUse, judged: Judged) -> port.Proceed | port.Refuse | port.Ask:
+        if judged.verdict.asks:
+            self._asked[use.id] = judged
+            return port.Ask(_reason(judged))
+        if judged.verdict.effect == Effect.BLOCK:
+            self._blocked[use.id] = judged
+            return port.Refuse(f"Blocked by policy “{judged.verdict.policy}”. Nothing was done.")
+        return port.Proceed()
+
+    def _known(self, call: ToolCall, use: port.ToolUse) -> port.Proceed | port.Refuse | port.Ask:
+        if call.turn != self._this_turn():
+            return port.Refuse(REPEATED)
+        if call.tool != use.name or canonical(use.arguments) != canonical(_proposed(call)):
+            return port.Refuse(CHANGED)
+        if call.status == Status.PENDING:
+            return port.Ask({"call": str(call.pk)})
+        return port.Proceed()
+
+    def _whole(self, use: port.ToolUse) -> port.ToolUse:
+        """The use with the tool's defaults filled in, since that is what will run.
+
+        Raises InvalidArguments: the model is told, and people are not asked about what cannot run.
+        """
+        tool = registry.catalogue().get(use.name)
+        if tool is None or use.name not in self._tools:
+            raise NotFound(f"there is no tool named {use.name}. Use one of: {', '.join(self._tools)}.")
+        try:
+            return port.ToolUse(use.id, use.name, tool.validate(use.arguments))
+        except registry.InvalidArguments as error:
+            raise InvalidArguments(str(error)) from None
+
+    @transaction.atomic(durable=True)
+    def _start(self, use: port.ToolUse) -> port.Started | port.Settled | port.Ask:
+        self._store(None)
+        use = self._whole(use)
+        call = self._find(use)
+        if call is None:
+            started = calls.start_new(self._request(use), self.run.epoch)
+            if isinstance(started, Judged):
+                return self._late(use, started)
+            call = started
+        elif call.status == Status.APPROVED:
+            request = self._request(use, call.arguments)
+            call = calls.start_approved(call, request, self.run.epoch)
+        if call.status != Status.STARTED or call.epoch != self.run.epoch:
+            status, content = conversations.outcome(call)
+            return port.Settled(status == "success", content)
+        timeout = registry.catalogue()[call.tool].timeout
+        return port.Started(call.arguments, timeout, call, edited=call.proposed is not None)
+
+    def _late(self, use: port.ToolUse, judged: Judged) -> port.Settled | port.Ask:
+        """The verdict changed between the gate and the claim: policies and trust count as they are now."""
+        answer = self._answer(use, judged)
+        if isinstance(answer, port.Ask):
+            return answer
+        return port.Settled(False, [{"text": answer.text if isinstance(answer, port.Refuse) else CHANGED}])
+
+    def _lose(self, call: ToolCall, why: str) -> port.Blocks:
+        calls.mark_unknown(call, why)
+        call.refresh_from_db()
+        return conversations.outcome(call)[1]
+
+    def _store(self, state: dict[str, Any] | None) -> None:
+        """In the caller's transaction: what waits to be stored, if the run is still this worker's."""
+        runs.check_epoch(self.run)
+        if self._messages:
+            self.turn = conversations.append(self.session, self.run, self._messages)
+            self._messages = []
+        for judged in self._blocked.values():
+            calls.block(judged)
+        self._blocked = {}
+        if state is not None and state != self.session.state:
+            self.session.state = state
+            self.session.save(update_fields=["state"])
+
+    def _find(self, use: port.ToolUse) -> ToolCall | None:
+        return ToolCall.objects.filter(session=self.session.key, tool_use_id=use.id).first()
+
+    def _request(self, use: port.ToolUse, arguments: dict[str, Any] | None = None) -> Request:
+        return Request(
+            session=self.session.key,
+            run=str(self.run.pk),
+            turn=self._this_turn(),
+            tool_use_id=use.id,
+            tool=use.name,
+            arguments=use.arguments if arguments is None else arguments,
+            agent=self.session.agent.slug,
+            requested_by=self.session.user_id,
+            said=self._said,
+        )
+
+    def _this_turn(self) -> int:
+        """The number that the message which asks has, or will have once it is stored."""
+        return self.turn + len(self._messages)
+
+    def _guarded(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """Notes what ends this worker's right to the run, since Strands turns exceptions into results."""
+
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            if self.lost:
+                raise LostClaim("The run was stopped or taken over.")
+            try:
+                return step(*args, **kwargs)
+            except Exception as error:
+                self.lost = error
+                raise
+
+        return guarded
+
+
+def _proposed(call: ToolCall) -> Any:
+    return call.arguments if call.proposed is None else call.proposed
+
+
+def _reason(judged: Judged) -> dict[str, Any]:
+    """Why the run is interrupted, as JSON."""
+    return {
+        "tool": judged.request.tool,
+        "digest": judged.digest,
+        "policy": judged.verdict.policy,
+        "why": judged.verdict.why,
+        "risk": judged.verdict.risk,
+    }
+
+
+def _in_order(step: Callable[..., Any]) -> Callable[..., Any]:
+    """One database thread a run: siblings of a turn take turns."""
+    return sync_to_async(step, thread_sensitive=True)

@@ -1,0 +1,189 @@
+"""A conversation as people see it: bubbles, the agent's text, one card a tool call.
+
+`markdown` is the only function here that makes markup; what it makes is sanitised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import nh3
+from django.utils.safestring import SafeString, mark_safe
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+
+from agents.models import Message, Run, Session
+from agents.states import ACTIVE, RunStatus
+from approvals.cards import State, changed_by, deciders, state
+from approvals.models import ToolCall
+from approvals.presentation import mark, raw, summary
+from approvals.states import Status
+
+TAGS = frozenset(
+    ["a", "blockquote", "br", "code", "dd", "del", "dl", "dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"]
+)
+MARKDOWN_MAX = 200_000  # characters; longer text is shown as it is
+NOTE_MAX = 400
+
+# --- Markdown -----------------------------------------------------------------------------------------
+
+
+def markdown(text: str) -> SafeString:
+    """A model's Markdown as HTML: no raw HTML, no attributes but the address of a link, nothing that loads."""
+    if len(text) > MARKDOWN_MAX:
+        text = f"```\n{text.replace('```', '` ` `')}\n```"
+    html = nh3.clean(
+        _parser().render(text),
+        tags=set(TAGS),
+        attributes={"a": {"href"}},
+        url_schemes={"http", "https", "mailto"},
+        url_relative="deny",
+        link_rel="noopener nofollow",
+    )
+    return mark_safe(html)  # nh3 has just sanitised it
+
+
+@cache
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True})
+    parser.enable(["table", "strikethrough"])
+    parser.add_render_rule("image", _image)
+    return parser
+
+
+def _image(self: RendererHTML, tokens: Any, index: int, options: Any, env: Any) -> str:
+    """A picture would be a request that nobody asked for: it becomes a link, or its words inside a link."""
+    words = self.renderInlineAsText(tokens[index].children or [], options, env) or "picture"
+    inside = sum({"link_open": 1, "link_close": -1}.get(token.type, 0) for token in tokens[:index])
+    if inside:
+        return nh3.clean_text(words)
+    return f'<a href="{nh3.clean_text(str(tokens[index].attrs.get("src", "")))}">{nh3.clean_text(words)}</a>'
+
+
+# --- The flow -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bubble:
+    """What the person wrote: plain text."""
+
+    key: str
+    text: str
+    kind: str = "user"
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the agent wrote."""
+
+    key: str
+    html: SafeString
+    kind: str = "agent"
+
+
+@dataclass(frozen=True)
+class CallCard:
+    """One call the agent made, and where it stands."""
+
+    key: str
+    tool: str
+    state: State
+    summary: SafeString
+    raw: SafeString
+    note: SafeString
+    note_is_long: bool = False
+    since: datetime | None = None  # waits since then
+    changed_by: str = ""
+    kind: str = "call"
+
+
+Item = Bubble | Words | CallCard
+
+
+def flow(session: Session, messages: list[Message], calls: Iterable[ToolCall], run: Run | None) -> list[Item]:
+    """The items of a conversation, in order. `run`: the latest one."""
+    by_use = {call.tool_use_id: call for call in calls}
+    names = deciders(call for call in by_use.values() if call.status == Status.PENDING)
+    results = {result["toolUseId"]: result for message in messages for result in _results(message)}
+    items: list[Item] = []
+    for message in messages:
+        items += _items(message, by_use, results, names, _live(message, run))
+    return items
+
+
+def draft(messages: list[Message], run: Run | None) -> str:
+    """The answer that is being streamed, or what was left of it; empty once it is a message."""
+    if run is None or not run.draft:
+        return ""
+    whole = (message.text for message in messages if message.run_id == run.pk and message.role == "assistant")
+    return "" if any(text.startswith(run.draft) for text in whole) else run.draft
+
+
+def thinking(run: Run | None) -> bool:
+    return run is not None and run.status in (RunStatus.QUEUED, RunStatus.RUNNING)
+
+
+def _live(message: Message, run: Run | None) -> bool:
+    return run is not None and message.run_id == run.pk and run.status in ACTIVE
+
+
+def _items(
+    message: Message, calls: dict[str, ToolCall], results: dict[str, Any], names: dict[Any, str], live: bool
+) -> Iterator[Item]:
+    for number, block in enumerate(message.content):
+        key = f"m{message.seq}-{number}"
+        if text := block.get("text", "").strip():
+            yield Bubble(key, text) if message.role == "user" else Words(key, markdown(text))
+        elif use := block.get("toolUse"):
+            call = calls.get(use["toolUseId"])
+            if call:
+                yield _card(key, call, names.get(call.pk, ""))
+            else:
+                yield _unknown_card(key, use, results.get(use["toolUseId"]), live)
+
+
+def _card(key: str, call: ToolCall, waiting_for: str) -> CallCard:
+    where = state(call, waiting_for)
+    return CallCard(
+        key=key,
+        tool=call.tool,
+        state=where,
+        summary=mark(summary(call.arguments)),
+        raw=raw(call.arguments),
+        note=mark(where.note),
+        note_is_long=_is_long(where.note),
+        since=call.requested_at if call.status == Status.PENDING else None,
+        changed_by=changed_by(call),
+    )
+
+
+def _unknown_card(key: str, use: dict[str, Any], result: dict[str, Any] | None, live: bool) -> CallCard:
+    """A use without a row in the ledger: refused before it became a call, or not yet there."""
+    if result:
+        note = "\n".join(block["text"] for block in result.get("content", []) if "text" in block)
+        done = result.get("status") == "success"
+        where = State("good" if done else "quiet", "done" if done else "Not run", note)
+    else:
+        where = State("run", "…") if live else State("quiet", "Not run")
+    given = use.get("input")
+    return CallCard(
+        key=key,
+        tool=str(use.get("name", "")),
+        state=where,
+        summary=mark(summary(given)),
+        raw=raw(given),
+        note=mark(where.note),
+        note_is_long=_is_long(where.note),
+    )
+
+
+def _is_long(note: str) -> bool:
+    return len(note) > NOTE_MAX or note.count("\n") > 6
+
+
+def _results(message: Message) -> Iterator[dict[str, Any]]:
+    return (block["toolResult"] for block in message.content if "toolResult" in block)

@@ -1,0 +1,165 @@
+"""The local runtime: Strands' agent loop inside the worker.
+
+A resume does not rely on Strands' interrupt state. The last message of the conversation still holds its
+tool uses; given no prompt, Strands goes straight to them, and the gate answers each from the ledger: run
+it, or tell the model what became of it (docs/decisions/0001-resume-from-the-ledger.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any
+
+from strands import Agent
+from strands.agent.conversation_manager import NullConversationManager
+from strands.middleware import ExecuteToolStage
+from strands.types.events import ToolResultEvent
+from strands.types.tools import AgentTool
+
+from agents import providers
+from agents.gate import NodGate
+from agents.providers.problems import ModelProblem, explain
+from agents.runtimes import port
+from agents.runtimes.threads import in_thread
+from agents.tools.registry import InvalidArguments, Tool, ToolError, catalogue
+
+STEP_LIMIT = "The agent took too many steps without coming to an end, and was stopped. Ask for less at once."
+
+
+class LocalRuntime:
+    """Runs Strands in this process. Keeps nothing between runs but built models."""
+
+    async def start(self, job: port.Job) -> AsyncIterator[port.Event]:
+        async for event in self._drive(job):
+            yield event
+
+    resume = start  # the conversation and the ledger say where it goes on
+
+    async def _drive(self, job: port.Job) -> AsyncIterator[port.Event]:
+        try:
+            agent = _agent(job)
+            async for event in agent.stream_async(
+                None, limits={"turns": max(job.max_steps, 1)}, cancel_signal=job.cancel
+            ):
+                if "data" in event:
+                    yield port.Text(event["data"])
+                elif "message" in event:
+                    yield port.Said({name: event["message"][name] for name in ("role", "content")})
+                elif "result" in event:
+                    yield _end(event["result"])
+        except Exception as error:  # every way in which a model can fail becomes a sentence for the user
+            problem = error if isinstance(error, ModelProblem) else explain(error)
+            yield port.Failed(problem.code, problem.message)
+
+
+def _end(result: Any) -> port.Event:
+    if result.stop_reason == "interrupt":
+        return port.Paused(state={})
+    if result.stop_reason == "limit_turns":
+        return port.Failed("step_limit", STEP_LIMIT)
+    return port.Finished(state={})
+
+
+def _agent(job: port.Job) -> Agent:
+    agent = Agent(
+        model=providers.build(job.provider, job.model_id, job.parameters),
+        messages=job.messages,  # type: ignore[arg-type]
+        tools=[LocalTool(tool) for name, tool in catalogue().items() if name in job.tools],
+        system_prompt=job.system_prompt or None,
+        callback_handler=None,
+        conversation_manager=NullConversationManager(),  # the job holds the window already
+        interventions=[NodGate(job.gate)],
+        retry_strategy=None,  # a throttled model fails the run, which the user can retry
+    )
+    agent.add_middleware(ExecuteToolStage, effect(job.gate))
+    return agent
+
+
+def effect(gate: port.Gate) -> Callable[..., AsyncGenerator[Any, None]]:
+    """Middleware around each tool: claim, run with the claimed arguments, record."""
+
+    async def around(context: Any, next_fn: Any) -> AsyncGenerator[Any, None]:
+        use = context.tool_use
+        answer = await gate.start(port.ToolUse(use["toolUseId"], use["name"], use["input"]))
+        if isinstance(answer, port.Ask):
+            context.interrupt(NodGate.name, reason=answer.reason)
+        elif isinstance(answer, port.Settled):
+            yield _result(use, answer.succeeded, answer.content)
+        else:
+            yield _result(use, *await _run(gate, answer, context, next_fn))
+
+    return around
+
+
+async def _run(
+    gate: port.Gate, started: port.Started, context: Any, next_fn: Any
+) -> tuple[bool, port.Blocks]:
+    changed = context.replace(tool_use={**context.tool_use, "input": started.arguments})
+    try:
+        event = await asyncio.wait_for(_last(next_fn(changed)), started.timeout)
+    except TimeoutError:
+        why = f"It took longer than {started.timeout:g} seconds and nobody waited for its end."
+        return False, await gate.lose(started, why)
+    except asyncio.CancelledError:
+        await gate.lose(started, "The worker was stopped while it ran.")
+        raise
+    succeeded = event is not None and event.tool_result["status"] == "success"
+    content = list(event.tool_result["content"]) if event else [{"text": "The tool gave no result."}]
+    if started.edited:
+        note = f"A reviewer changed the arguments before it ran: {json.dumps(started.arguments)}"
+        content.insert(0, {"text": note})
+    await gate.record(started, succeeded=succeeded, content=content)
+    return succeeded, content
+
+
+async def _last(events: Any) -> Any:
+    """Drain a tool's events; the last result counts. Nothing is yielded inside a timeout."""
+    result = None
+    async for event in events:
+        if isinstance(event, ToolResultEvent):
+            result = event
+    return result
+
+
+def _result(use: Any, succeeded: bool, content: port.Blocks) -> ToolResultEvent:
+    status = "success" if succeeded else "error"
+    return ToolResultEvent({"toolUseId": use["toolUseId"], "status": status, "content": content})  # type: ignore[typeddict-item]
+
+
+class LocalTool(AgentTool):
+    """One of Nod's tools as Strands wants it. A failing tool gives an error result, never an exception."""
+
+    tool_type = "python"
+
+    def __init__(self, tool: Tool) -> None:
+        super().__init__()
+        self._tool = tool
+
+    @property
+    def tool_name(self) -> str:
+        return self._tool.name
+
+    @property
+    def tool_spec(self) -> Any:
+        return {
+            "name": self._tool.name,
+            "description": self._tool.description,
+            "inputSchema": {"json": self._tool.schema},
+        }
+
+    async def stream(self, tool_use: Any, invocation_state: dict[str, Any], **kwargs: Any) -> Any:
+        try:
+            value = await in_thread(self._tool.run, tool_use["input"])
+        except (ToolError, InvalidArguments) as error:
+            yield _result(tool_use, False, [{"text": f"The tool failed: {error}"}])
+        except Exception as error:  # whatever a tool raises is its failure, not the run's
+            text = f"The tool failed: {type(error).__name__}: {error}"[:2000]
+            yield _result(tool_use, False, [{"text": f"{text} It may have done part of its work."}])
+        else:
+            yield _result(tool_use, True, [_block(value)])
+
+
+def _block(value: Any) -> dict[str, Any]:
+    return {"text": value} if isinstance(value, str) else {"json": value}

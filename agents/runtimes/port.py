@@ -1,0 +1,142 @@
+"""The port between Nod and an agent loop. Plain data in, plain events out; no Django, no Strands.
+
+A runtime gets a Job and yields events; it asks the job's Gate before, at and after each tool call. It keeps
+nothing between calls: all that a resume needs is in the job, and the ledger stands behind the gate.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+Message: TypeAlias = dict[str, Any]
+"""{"role": "user" or "assistant", "content": [Converse content blocks]}"""
+Blocks: TypeAlias = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class ToolUse:
+    """A call as the model asked for it."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+# --- What the gate answers -----------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Proceed:
+    """Nobody needs to be asked, or people have decided: go on to `start`."""
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """It will not run; `text` is what the model is told."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Ask:
+    """People have to decide; `reason` says what and why, as JSON."""
+
+    reason: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Started:
+    """The call is claimed. Run it with exactly these arguments, then `record`."""
+
+    arguments: dict[str, Any]
+    timeout: float
+    handle: Any
+    edited: bool = False
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The ledger already knows what became of it: tell the model that."""
+
+    succeeded: bool
+    content: Blocks
+
+
+class Gate(Protocol):
+    """What stands between an agent and its tools."""
+
+    async def verdict(self, use: ToolUse) -> Proceed | Refuse | Ask:
+        """May it run? Reads only."""
+
+    async def start(self, use: ToolUse) -> Started | Settled | Ask:
+        """Claim it, just before the effect."""
+
+    async def record(self, started: Started, *, succeeded: bool, content: Blocks) -> None:
+        """Store what became of it, just after the effect."""
+
+    async def lose(self, started: Started, why: str) -> Blocks:
+        """Nobody can say what became of it. Returns what the model is told."""
+
+
+# --- What goes in, what comes out ----------------------------------------------------------------------
+@dataclass(frozen=True)
+class Job:
+    """One run, or the rest of one."""
+
+    session: str
+    messages: list[Message]
+    state: dict[str, Any]
+    system_prompt: str
+    provider: str
+    model_id: str
+    parameters: dict[str, Any]
+    tools: tuple[str, ...]
+    max_steps: int
+    gate: Gate
+    cancel: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of the answer that is being written."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Said:
+    """A whole message that now belongs to the conversation."""
+
+    message: Message
+
+
+@dataclass(frozen=True)
+class Paused:
+    """The loop has returned; it goes on when all asked calls are decided. The gate knows which these are."""
+
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Finished:
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """`message` is for the person who asked and says what to do."""
+
+    code: str
+    message: str
+
+
+Event: TypeAlias = Text | Said | Paused | Finished | Failed
+
+
+class Runtime(Protocol):
+    def start(self, job: Job) -> AsyncIterator[Event]:
+        """Answer the last message of the job."""
+
+    def resume(self, job: Job) -> AsyncIterator[Event]:
+        """Go on with the tool calls of the job's last message; the gate answers from the ledger."""

@@ -1,0 +1,15 @@
+"""Addresses under /chat/."""
+
+from django.urls import path
+
+from agents import views
+
+app_name = "agents"
+urlpatterns = [
+    path("", views.new, name="new"),
+    path("<uuid:session_id>/", views.session, name="session"),
+    path("<uuid:session_id>/messages", views.post, name="post"),
+    path("<uuid:session_id>/stop", views.stop, name="stop"),
+    path("<uuid:session_id>/retry", views.retry, name="retry"),
+    path("<uuid:session_id>/trust/<uuid:grant_id>/revoke", views.revoke, name="revoke"),
+]

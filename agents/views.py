@@ -1,0 +1,191 @@
+"""The chat pages. Everything that changes something is a POST and an action; everybody sees only their own sessions."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django_htmx.http import HttpResponseClientRedirect
+
+from agents import presentation
+from agents.actions import conversations, runs
+from agents.mailbox import mails
+from agents.models import Agent, Message, Run, Session
+from agents.states import ACTIVE, RunStatus
+from approvals import permissions
+from approvals.actions import trust
+from approvals.errors import Refusal
+from approvals.models import ToolCall, TrustGrant
+from approvals.requests import Request, wants
+
+MESSAGES = 200
+SESSIONS = 100
+
+
+def _chatter(request: Request) -> None:
+    if not permissions.may_chat(request.user):
+        raise Http404("There is no chat for you.")
+
+
+def _session(request: Request, session_id: UUID) -> Session:
+    _chatter(request)
+    found = Session.objects.select_related("agent", "user").filter(pk=session_id, user=request.user).first()
+    if found is None:
+        raise Http404("There is no such chat, or it is not yours.")
+    return found
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def new(request: Request) -> HttpResponse:
+    """A new chat; the first message begins the session."""
+    _chatter(request)
+    if request.method == "POST":
+        return _begin(request)
+    return _new(request)
+
+
+@never_cache
+@require_safe
+def session(request: Request, session_id: UUID) -> HttpResponse:
+    """One conversation."""
+    return _page(request, _session(request, session_id))
+
+
+@never_cache
+@require_POST
+def post(request: Request, session_id: UUID) -> HttpResponse:
+    """Send a message."""
+    found = _session(request, session_id)
+    text = request.POST.get("text", "")
+    try:
+        conversations.post(found, text)
+    except Refusal as refused:
+        return _page(request, found, status=refused.http_status, text=text, error=refused.message)
+    return _done(request, found)
+
+
+@never_cache
+@require_POST
+def stop(request: Request, session_id: UUID) -> HttpResponse:
+    """Stop what the agent is doing; what it has not started is cancelled."""
+    found = _session(request, session_id)
+    for run in found.runs.filter(status__in=ACTIVE):
+        runs.stop(run, request.user.get_username())
+    return _done(request, found)
+
+
+@never_cache
+@require_POST
+def retry(request: Request, session_id: UUID) -> HttpResponse:
+    """Answer the last message once more."""
+    found = _session(request, session_id)
+    try:
+        conversations.retry(found)
+    except Refusal as refused:
+        return _page(request, found, status=refused.http_status, error=refused.message)
+    return _done(request, found)
+
+
+@never_cache
+@require_POST
+def revoke(request: Request, session_id: UUID, grant_id: UUID) -> HttpResponse:
+    """End trust in a tool; from now on its calls are asked for again."""
+    found = _session(request, session_id)
+    if not TrustGrant.objects.filter(pk=grant_id, session=found.key).exists():
+        raise Http404("There is no such trust in this chat.")
+    trust.revoke(grant_id, found.key, request.user)
+    return _done(request, found)
+
+
+@never_cache
+@require_safe
+def outbox(request: Request) -> HttpResponse:
+    """The mails that the demo sent: they only ever go to files."""
+    if not settings.DEMO:
+        raise Http404("The outbox belongs to the demo.")
+    return render(request, "outbox.html", {"mails": mails(settings.OUTBOX_DIR)})
+
+
+def _begin(request: Request) -> HttpResponse:
+    text, made = request.POST.get("text", ""), None
+    try:
+        made = conversations.begin(request.user, request.POST.get("agent", ""))
+        conversations.post(made, text)
+    except Refusal as refused:
+        if made:
+            made.delete()  # nothing was said in it
+        return _new(request, status=refused.http_status, text=text, error=refused.message)
+    address = reverse("agents:session", args=[made.pk])
+    return HttpResponseClientRedirect(address) if request.htmx else redirect(address)
+
+
+def _new(request: Request, status: int = 200, text: str = "", error: str = "") -> HttpResponse:
+    agents = list(Agent.objects.filter(active=True))
+    context = {"sessions": _sessions(request), "agents": agents, "text": text, "error": error}
+    template = "chat_new.html#new" if wants(request, "chat") else "chat_new.html"
+    return render(request, template, context, status=status)
+
+
+def _done(request: Request, found: Session) -> HttpResponse:
+    if wants(request, "chat"):
+        return _page(request, found)
+    return redirect("agents:session", found.pk)
+
+
+def _page(
+    request: Request, found: Session, status: int = 200, text: str = "", error: str = ""
+) -> HttpResponse:
+    context = _conversation(found, request.GET.get("before", ""))
+    context |= {"sessions": _sessions(request), "text": text, "error": error}
+    template = "chat.html#live" if wants(request, "chat") else "chat.html"
+    return render(request, template, context, status=status)
+
+
+def _conversation(found: Session, before: str) -> dict[str, Any]:
+    messages, earlier = _messages(found, before)
+    run = found.runs.order_by("-created_at", "-pk").first()
+    calls = list(_calls(found, messages))
+    return {
+        "session": found,
+        "run": run,
+        "items": presentation.flow(found, messages, calls, run),
+        "draft": presentation.draft(messages, run),
+        "thinking": presentation.thinking(run),
+        "active": run is not None and run.status in ACTIVE,
+        "waiting": run is not None and run.status == RunStatus.WAITING,
+        "broken": run is not None and run.status in (RunStatus.FAILED, RunStatus.STOPPED),
+        "earlier": messages[0].seq if earlier else None,
+        "before": before if before.isdecimal() else "",
+        "trust": TrustGrant.objects.filter(TrustGrant.live(), session=found.key).select_related("granted_by"),
+    }
+
+
+def _messages(found: Session, before: str) -> tuple[list[Message], bool]:
+    """The last messages, oldest first, and whether there are earlier ones."""
+    rows = found.messages.order_by("-seq")
+    if before.isdecimal() and len(before) < 10:
+        rows = rows.filter(seq__lt=int(before))
+    newest = list(rows[: MESSAGES + 1])
+    return newest[:MESSAGES][::-1], len(newest) > MESSAGES
+
+
+def _calls(found: Session, messages: list[Message]) -> QuerySet[ToolCall]:
+    if not messages:
+        return ToolCall.objects.none()
+    shown = Q(turn__gte=messages[0].seq, turn__lte=messages[-1].seq)
+    return ToolCall.objects.filter(shown, session=found.key).prefetch_related("decisions__by")
+
+
+def _sessions(request: Request) -> QuerySet[Session]:
+    """The person's sessions with the state of their last run, newest first."""
+    last = Run.objects.filter(session=OuterRef("pk")).order_by("-created_at", "-pk").values("status")[:1]
+    mine = Session.objects.filter(user=request.user).defer("state")
+    return mine.annotate(last_run=Subquery(last)).order_by("-active_at", "-pk")[:SESSIONS]

@@ -1,0 +1,241 @@
+"""The steps of a call's life that no reviewer takes: asked, started, recorded, expired, cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+
+from approvals import audit, events
+from approvals.actions.verdicts import Judged, Request, examine, live_grant
+from approvals.digest import call_digest
+from approvals.errors import LostClaim
+from approvals.models import Tool, ToolCall, TrustGrant
+from approvals.policy import Terms
+from approvals.signals import settled
+from approvals.states import Effect, Status
+
+AGENT = "agent"  # the actor of what the agent's side does
+SYSTEM = "system"  # the actor of what a clock does
+
+
+def ask(judged: Sequence[Judged]) -> list[ToolCall]:
+    """Store asked calls as PENDING, in the caller's transaction: the one that saves the session's state."""
+    calls = [_row(one, Status.PENDING) for one in judged]
+    for call, one in zip(calls, judged, strict=True):
+        call.groups = f"|{'|'.join(one.verdict.terms.groups)}|"
+        call.expires_at = Now() + one.verdict.terms.open_for
+    ToolCall.objects.bulk_create(calls)
+    entries = []
+    for call in calls:
+        entries.append(_requested(call))
+        entries.append(audit.entry("call.pending", AGENT, call=call, policy=call.policy, why=call.why))
+        events.ring(events.APPROVALS, "pending", call=str(call.pk))
+    audit.write(*entries)
+    return calls
+
+
+def block(judged: Judged) -> ToolCall:
+    """Store a call that a policy blocks, in the caller's transaction."""
+    call = _row(judged, Status.BLOCKED)
+    call.save(force_insert=True)
+    audit.write(_requested(call), audit.entry("call.blocked", AGENT, call=call, policy=call.policy))
+    return call
+
+
+def start_new(request: Request, epoch: int) -> ToolCall | Judged:
+    """Start a call that nobody needs to be asked for: one row, STARTED, before the effect.
+
+    In the caller's transaction. Returns the verdict instead when it is not (or no longer) allow.
+    """
+    judged = examine(request)
+    if judged.verdict.effect != Effect.ALLOW:
+        return judged
+    call = _row(judged, Status.STARTED)
+    if judged.verdict.by_trust and not _use_trust(call, judged.tool):
+        return start_new(request, epoch)  # the grant ended since the verdict: judge again without it
+    call.epoch, call.started_at = epoch, Now()
+    call.save(force_insert=True)
+    entries = [
+        _requested(call),
+        audit.entry("call.allowed", AGENT, call=call, policy=call.policy, why=call.why),
+    ]
+    if call.trust_id:
+        entries.append(audit.entry("trust.used", AGENT, call=call, grant=str(call.trust_id)))
+    audit.write(*entries, audit.entry("call.started", AGENT, call=call))
+    return call
+
+
+def start_approved(call: ToolCall, request: Request, epoch: int) -> ToolCall:
+    """Claim an approved call just before its effect, in the caller's transaction.
+
+    Checked again here: the digest over what is stored and the tool as it is defined now, the policies
+    (one that blocks wins), the window in which an approval may be used. What fails makes the call LAPSED.
+    """
+    judged = examine(request)
+    problem = _changed(call, judged)
+    if problem:
+        return _lapse(call, problem)
+    updated = ToolCall.objects.filter(
+        pk=call.pk,
+        status=Status.APPROVED,
+        version=call.version,
+        digest=call.digest,
+        executable_until__gt=Now(),
+    ).update(status=Status.STARTED, epoch=epoch, started_at=Now())
+    if not updated:
+        call.refresh_from_db()
+        if call.status != Status.APPROVED:
+            raise LostClaim(f"The call is {call.status} and not approved.")
+        return _lapse(call, "The approval was not used in time.")
+    call.refresh_from_db()
+    audit.record("call.started", AGENT, call=call)
+    events.ring(events.APPROVALS, "changed", call=str(call.pk))
+    return call
+
+
+def _changed(call: ToolCall, judged: Judged) -> str:
+    """Why what would run is not what was approved; empty when it is."""
+    stored = call_digest(
+        session=call.session, tool=call.tool, definition=judged.tool.definition, arguments=call.arguments
+    )
+    decision = call.decisions.last()
+    if judged.tool.definition != call.definition:
+        return "The tool's definition changed after the decision."
+    if decision is None or not stored == call.digest == decision.digest:
+        return "The arguments are not those that were approved."
+    if judged.verdict.effect == Effect.BLOCK:
+        return f"The policy “{judged.verdict.policy}” blocks it now."
+    return ""
+
+
+def _lapse(call: ToolCall, why: str) -> ToolCall:
+    ToolCall.objects.filter(pk=call.pk, status=Status.APPROVED).update(
+        status=Status.LAPSED, why=why, finished_at=Now(), version=F("version") + 1
+    )
+    call.refresh_from_db()
+    audit.record("call.lapsed", SYSTEM, call=call, why=why)
+    _ring(call)
+    return call
+
+
+@transaction.atomic
+def record(call: ToolCall, *, succeeded: bool, result: Any) -> ToolCall:
+    """Store what became of a started call. `result`: Converse content blocks.
+
+    Raises LostClaim when the call is no longer this worker's: it was declared UNKNOWN meanwhile.
+    """
+    status = Status.SUCCEEDED if succeeded else Status.FAILED
+    updated = ToolCall.objects.filter(pk=call.pk, status=Status.STARTED, epoch=call.epoch).update(
+        status=status, result=result, finished_at=Now()
+    )
+    if not updated:
+        raise LostClaim("The call is not this worker's any more.")
+    call.status, call.result = status, result
+    audit.record(f"call.{status}", AGENT, call=call)
+    _ring(call)
+    return call
+
+
+@transaction.atomic
+def mark_unknown(call: ToolCall, why: str) -> bool:
+    """A call was started and nobody can say what became of it. False when it was recorded meanwhile."""
+    updated = ToolCall.objects.filter(pk=call.pk, status=Status.STARTED, epoch=call.epoch).update(
+        status=Status.UNKNOWN, why=why, finished_at=Now()
+    )
+    if updated:
+        audit.record("call.unknown", SYSTEM, call=call, why=why)
+        _ring(call)
+    return bool(updated)
+
+
+def expire_due(limit: int = 500) -> int:
+    """Expire pending calls whose time is up; lapse approvals that were not used in time."""
+    expired = ToolCall.objects.filter(status=Status.PENDING, expires_at__lte=Now())
+    lapsed = ToolCall.objects.filter(status=Status.APPROVED, executable_until__lte=Now())
+    return _end(expired[:limit], Status.EXPIRED, "call.expired", SYSTEM) + _end(
+        lapsed[:limit], Status.LAPSED, "call.lapsed", SYSTEM
+    )
+
+
+def cancel(calls: QuerySet[ToolCall], actor: str) -> int:
+    """Cancel what has not started of these calls, in the caller's transaction."""
+    waiting = calls.filter(status__in=(Status.PENDING, Status.APPROVED))
+    return _end(waiting, Status.CANCELLED, "call.cancelled", actor)
+
+
+def _end(calls: Iterable[ToolCall], status: Status, kind: str, actor: str) -> int:
+    return sum(_end_one(call, status, kind, actor) for call in calls)
+
+
+@transaction.atomic
+def _end_one(call: ToolCall, status: Status, kind: str, actor: str) -> bool:
+    still = Q(pk=call.pk, status=call.status)
+    if status == Status.EXPIRED:
+        still &= Q(expires_at__lte=Now())
+    updated = ToolCall.objects.filter(still).update(
+        status=status, finished_at=Now(), version=F("version") + 1
+    )
+    if updated:
+        call.refresh_from_db()
+        audit.record(kind, actor, call=call)
+        settled.send(sender=ToolCall, call=call)
+        _ring(call)
+    return bool(updated)
+
+
+def _row(judged: Judged, status: Status) -> ToolCall:
+    request, verdict = judged.request, judged.verdict
+    return ToolCall(
+        session=request.session,
+        run=request.run,
+        turn=request.turn,
+        tool_use_id=request.tool_use_id,
+        tool=request.tool,
+        provider=judged.tool.provider,
+        agent=request.agent,
+        requested_by_id=request.requested_by,
+        arguments=request.arguments,
+        said=request.said,
+        definition=judged.tool.definition,
+        digest=judged.digest,
+        status=status,
+        policy=verdict.policy,
+        effect=verdict.effect,
+        why=verdict.why,
+        risk=verdict.risk,
+        terms=_frozen(verdict.terms),
+    )
+
+
+def _frozen(terms: Terms) -> dict[str, Any]:
+    """Terms as JSON: durations in seconds."""
+    values = asdict(terms)
+    for name in ("open_for", "executable_for", "trust_expires_in"):
+        values[name] = values[name].total_seconds()
+    return values
+
+
+def _requested(call: ToolCall) -> Any:
+    return audit.entry(
+        "call.requested", AGENT, call=call, arguments=call.arguments, requested_by=call.requested_by_id
+    )
+
+
+def _use_trust(call: ToolCall, tool: Tool) -> bool:
+    """Count one use of a live grant; False when it was revoked or used up since the verdict."""
+    grant = live_grant(call.session, tool)
+    if grant is None:
+        return False
+    used = TrustGrant.objects.filter(TrustGrant.live(), pk=grant.pk).update(uses=F("uses") + 1)
+    call.trust = grant if used else None
+    return bool(used)
+
+
+def _ring(call: ToolCall) -> None:
+    events.ring(events.APPROVALS, "changed", call=str(call.pk))
+    events.ring(events.session_topic(call.session), "changed")

@@ -1,0 +1,203 @@
+"""What a reviewer does: approve, deny or trust a pending call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import jsonschema
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from approvals import audit, events, permissions
+from approvals.digest import call_digest
+from approvals.errors import (
+    AlreadyDecided,
+    CommentRequired,
+    Expired,
+    InvalidArguments,
+    InvalidInput,
+    NotFound,
+    NotTrustable,
+    Refusal,
+    Stale,
+)
+from approvals.models import Decision, Tool, ToolCall, TrustGrant
+from approvals.signals import settled
+from approvals.states import Choice, Status
+
+MAX_COMMENT = 2000
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What the reviewer saw (version, digest) and what they decided on it."""
+
+    choice: Choice
+    version: int
+    digest: str
+    comment: str = ""
+    arguments: dict[str, Any] | None = None  # only where the reviewer changed them
+    trust_for: timedelta | None = None
+    trust_uses: int | None = None
+
+
+@transaction.atomic(durable=True)
+def decide(call_id: Any, user: User, ruling: Ruling) -> ToolCall:
+    """Settle a pending call. One decision wins: the update holds only for what the reviewer saw.
+
+    Raises AlreadyDecided, Stale, Expired, NotAReviewer, SelfApproval, CommentRequired, InvalidArguments,
+    NotTrustable, NotFound; nothing has changed then.
+    """
+    call = permissions.visible_calls(user).filter(pk=call_id).first()
+    if call is None:
+        raise NotFound("There is no such call, or it is not yours to see.")
+    if refused := permissions.refusal(user, call):
+        raise refused
+    _check(call, ruling)
+    arguments, digest = _content(call, ruling)
+    grant = _grant(call, user, ruling) if ruling.choice == Choice.TRUST else None
+    _settle(call, ruling, arguments, digest)
+    call.refresh_from_db()
+    decision = Decision.objects.create(
+        call=call,
+        by=user,
+        requested_by_id=call.requested_by_id,
+        self_allowed=bool(call.term("requester_may_decide")),
+        choice=ruling.choice,
+        comment=ruling.comment,
+        digest=digest,
+        version=ruling.version,
+        grant=grant,
+    )
+    _tell(call, decision, grant, edited=ruling.arguments is not None)
+    settled.send(sender=ToolCall, call=call)
+    return call
+
+
+def _check(call: ToolCall, ruling: Ruling) -> None:
+    if call.status != Status.PENDING:
+        raise lost(call)
+    if ruling.choice == Choice.DENY and not ruling.comment.strip():
+        raise CommentRequired("Say why: the agent and the person who asked get to read it.")
+    if len(ruling.comment) > MAX_COMMENT:
+        raise InvalidInput(f"The comment is longer than {MAX_COMMENT} characters. Shorten it.")
+    if ruling.choice == Choice.TRUST and not call.trustable:
+        raise NotTrustable(f"{call.tool} is always asked for and cannot be trusted. Approve it instead.")
+
+
+def _content(call: ToolCall, ruling: Ruling) -> tuple[Any, str]:
+    """The arguments that will run and their digest, edits included."""
+    if ruling.arguments is None:
+        return call.arguments, call.digest
+    if ruling.choice == Choice.DENY:
+        raise InvalidInput("A denial cannot change the arguments. Leave them out.")
+    check_arguments(call.tool, ruling.arguments)
+    digest = call_digest(
+        session=call.session, tool=call.tool, definition=call.definition, arguments=ruling.arguments
+    )
+    return ruling.arguments, digest
+
+
+def check_arguments(tool: str, arguments: Any) -> None:
+    """Raises InvalidArguments with one sentence for each way the arguments miss the tool's schema."""
+    row = Tool.objects.filter(name=tool).first()
+    validator = jsonschema.Draft202012Validator(row.schema if row else {"type": "object"})
+    problems = [
+        f"{'.'.join(map(str, problem.path)) or 'arguments'}: {problem.message}"
+        for problem in validator.iter_errors(arguments)
+    ]
+    if problems:
+        raise InvalidArguments("The arguments do not fit the tool. " + "; ".join(sorted(problems)[:5]))
+
+
+def _grant(call: ToolCall, user: User, ruling: Ruling) -> TrustGrant:
+    longest = min(timedelta(seconds=call.term("trust_expires_in") or 0), settings.TRUST_MAX_AGE)
+    wanted = ruling.trust_for or longest
+    if wanted <= timedelta():
+        raise InvalidInput("Trust has to last for some time. Give a positive expires_in.")
+    if ruling.trust_uses is not None and ruling.trust_uses < 1:
+        raise InvalidInput("Trust has to cover at least one call. Give a positive max_uses.")
+    limits = [uses for uses in (ruling.trust_uses, call.term("trust_max_uses")) if uses]
+    return TrustGrant.objects.create(
+        session=call.session,
+        tool=call.tool,
+        provider=call.provider,
+        definition=call.definition,
+        granted_by=user,
+        expires_at=Now() + min(wanted, longest),
+        max_uses=min(limits) if limits else None,
+    )
+
+
+def _settle(call: ToolCall, ruling: Ruling, arguments: Any, digest: str) -> None:
+    approved = ruling.choice != Choice.DENY
+    changes: dict[str, Any] = {
+        "status": Status.APPROVED if approved else Status.DENIED,
+        "decided_at": Now(),
+        "version": F("version") + 1,
+    }
+    if approved:
+        changes["executable_until"] = Now() + timedelta(seconds=call.term("executable_for"))
+    if digest != call.digest:
+        changes |= {"arguments": arguments, "proposed": call.arguments, "digest": digest}
+    updated = ToolCall.objects.filter(
+        pk=call.pk, status=Status.PENDING, version=ruling.version, digest=ruling.digest, expires_at__gt=Now()
+    ).update(**changes)
+    if not updated:
+        call.refresh_from_db()
+        raise lost(call)
+
+
+def lost(call: ToolCall) -> Refusal:
+    """Why a decision came too late or on something else than what is there."""
+    decision = call.decisions.select_related("by").last()
+    if decision:
+        who, word = decision.by.get_username(), call.get_status_display().lower()
+        verb = {Status.DENIED: "denied", Status.APPROVED: "approved"}.get(Status(call.status), "decided")
+        return AlreadyDecided(
+            f"{who} {verb} this before you.",
+            decided_by=who,
+            decided_at=decision.at.isoformat(),
+            status=call.status,
+            state=word,
+        )
+    if call.status == Status.PENDING:
+        fresh = ToolCall.objects.filter(pk=call.pk, expires_at__gt=Now()).exists()
+        if fresh:
+            return Stale("The call is not what this page showed. Reload, look at it again, then decide.")
+    if call.status in (Status.EXPIRED, Status.PENDING):
+        return Expired("Nobody decided in time; the call has expired and will not run.")
+    return AlreadyDecided(
+        f"This call is not waiting any more: {call.get_status_display().lower()}.", status=call.status
+    )
+
+
+def _tell(call: ToolCall, decision: Decision, grant: TrustGrant | None, *, edited: bool) -> None:
+    actor = decision.by.get_username()
+    kind = "call.denied" if decision.choice == Choice.DENY else "call.approved"
+    entries = [
+        audit.entry(
+            "decision.made", actor, call=call, choice=decision.choice, comment=decision.comment, edited=edited
+        ),
+        audit.entry(kind, actor, call=call),
+    ]
+    if grant:
+        grant.refresh_from_db()
+        entries.append(
+            audit.entry(
+                "trust.granted",
+                actor,
+                call=call,
+                grant=str(grant.pk),
+                expires_at=grant.expires_at.isoformat(),
+                max_uses=grant.max_uses,
+            )
+        )
+    audit.write(*entries)
+    events.ring(events.APPROVALS, "decided", call=str(call.pk))
+    events.ring(events.session_topic(call.session), "changed")

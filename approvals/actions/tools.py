@@ -1,0 +1,65 @@
+"""The tool catalogue: what tools there are, and which definitions a person has looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from approvals import audit
+from approvals.digest import definition_hash
+from approvals.models import Tool
+from approvals.states import Risk
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a provider says of one of its tools."""
+
+    name: str
+    description: str
+    schema: dict[str, Any]
+    provider: str = "local"
+    risk: str = Risk.MEDIUM
+    idempotent: bool = False
+    timeout: int = 30
+
+    @property
+    def hash(self) -> str:
+        return definition_hash(self.name, self.description, self.schema)
+
+
+@transaction.atomic
+def register(definition: Definition, *, looked_at: bool, actor: str = "system") -> Tool:
+    """Enter a tool, or its new definition, into the catalogue.
+
+    `looked_at`: the definition ships with this code base, so that people have reviewed it.
+    """
+    row = Tool.objects.filter(name=definition.name).first()
+    fields = {
+        "provider": definition.provider,
+        "description": definition.description,
+        "schema": definition.schema,
+        "definition": definition.hash,
+        "idempotent": definition.idempotent,
+        "timeout": definition.timeout,
+    }
+    if row and all(getattr(row, name) == value for name, value in fields.items()):
+        return row
+    if looked_at:
+        fields["looked_at"] = definition.hash
+    if row is None:
+        fields["risk"] = definition.risk
+    tool, _ = Tool.objects.update_or_create(name=definition.name, defaults=fields | {"last_seen": Now()})
+    before = row.definition if row else None
+    audit.record("tool.changed", actor, tool=tool.name, before=before, after=definition.hash)
+    return tool
+
+
+@transaction.atomic
+def look_at(tool: Tool, actor: str) -> None:
+    """A person has looked at the definition as it stands; policies may allow it from now on."""
+    Tool.objects.filter(pk=tool.pk, definition=tool.definition).update(looked_at=tool.definition)
+    audit.record("tool.changed", actor, tool=tool.name, looked_at=tool.definition)

@@ -1,0 +1,103 @@
+"""Reads what a verdict needs and asks the policy. Changes nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from approvals.digest import call_digest, canonical
+from approvals.errors import InvalidArguments, NotFound
+from approvals.models import Tool, ToolPolicy, TrustGrant
+from approvals.policy import Facts, Rule, Terms, Verdict, judge
+from approvals.states import Effect, Risk
+
+MAX_ARGUMENTS = 1_000_000  # bytes of canonical JSON
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call that an agent wants to make. `turn` is the number of the message that asked for it."""
+
+    session: str
+    tool_use_id: str
+    tool: str
+    arguments: dict[str, Any]
+    requested_by: int
+    run: str = ""
+    turn: int = 0
+    agent: str = ""
+    said: str = ""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A request with its verdict, the tool as it is defined now, and the digest of what would run."""
+
+    request: Request
+    verdict: Verdict
+    tool: Tool
+    digest: str
+
+
+def examine(request: Request) -> Judged:
+    """The verdict on a request by the policies and trust as they stand.
+
+    Raises NotFound for an unknown tool, InvalidArguments for arguments without an exact JSON form.
+    """
+    tool = Tool.objects.filter(name=request.tool).first()
+    if tool is None:
+        raise NotFound(f"There is no tool named {request.tool}.")
+    if len(canonical(request.arguments)) > MAX_ARGUMENTS:
+        raise InvalidArguments(f"The arguments are larger than {MAX_ARGUMENTS // 1000} kB. Send less.")
+    digest = call_digest(
+        session=request.session, tool=tool.name, definition=tool.definition, arguments=request.arguments
+    )
+    facts = Facts(
+        tool=tool.name,
+        provider=tool.provider,
+        agent=request.agent,
+        known=tool.known,
+        trusted=live_grant(request.session, tool) is not None,
+        risk=Risk(tool.risk),
+    )
+    return Judged(request, judge(facts, rules()), tool, digest)
+
+
+def rules() -> list[Rule]:
+    """All enabled policies."""
+    return [_rule(row) for row in ToolPolicy.objects.filter(enabled=True).prefetch_related("groups")]
+
+
+def live_grant(session: str, tool: Tool) -> TrustGrant | None:
+    """A live trust grant for exactly this definition of the tool in the session."""
+    grants = TrustGrant.objects.filter(
+        TrustGrant.live(), session=session, tool=tool.name, provider=tool.provider, definition=tool.definition
+    )
+    return grants.order_by("expires_at").first()
+
+
+def arguments_as_run(arguments: Any) -> Any:
+    """Arguments after the round trip through their canonical form: exactly what the digest covers."""
+    return json.loads(canonical(arguments))
+
+
+def _rule(row: ToolPolicy) -> Rule:
+    groups = tuple(sorted(group.name for group in row.groups.all()))
+    terms = Terms(
+        groups=groups or Terms().groups,
+        requester_may_decide=row.requester_may_decide,
+        open_for=row.open_for,
+        executable_for=row.executable_for,
+        trust_expires_in=row.trust_expires_in,
+        trust_max_uses=row.trust_max_uses,
+    )
+    return Rule(
+        name=row.name,
+        tool=row.tool,
+        effect=Effect(row.effect),
+        agent=row.agent,
+        provider=row.provider,
+        risk=Risk(row.risk) if row.risk else None,
+        terms=terms,
+    )

@@ -1,0 +1,176 @@
+"""The administrators' pages for tools, policies, the ledger, trust and the audit trail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+
+from approvals.actions import policies, tokens, tools, trust
+from approvals.models import ApiToken, AuditEntry, Decision, Tool, ToolCall, ToolPolicy, TrustGrant
+
+admin.site.site_header = admin.site.site_title = "Nod administration"
+admin.site.index_title = "Tools, policies, agents, people"
+
+
+class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Rows that only actions write."""
+
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(Tool)
+class ToolAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("name", "risk", "looked_at_now", "idempotent", "timeout", "provider", "last_seen")
+    list_filter = ("risk", "provider")
+    search_fields = ("name", "description")
+    readonly_fields = (
+        "name", "provider", "description", "schema", "definition", "looked_at", "idempotent", "timeout",
+        "first_seen", "last_seen",
+    )  # fmt: skip
+    actions = ("mark_looked_at",)
+
+    @admin.display(boolean=True, description="Looked at")
+    def looked_at_now(self, tool: Tool) -> bool:
+        return tool.known
+
+    @admin.action(description="I have looked at the definition of these tools", permissions=["change"])
+    def mark_looked_at(self, request: HttpRequest, queryset: QuerySet[Tool]) -> None:
+        for tool in queryset:
+            tools.look_at(tool, request.user.get_username())
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(ToolPolicy)
+class ToolPolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("name", "effect", "tool", "agent", "enabled")
+    list_filter = ("effect", "enabled")
+    search_fields = ("name", "tool")
+    filter_horizontal = ("groups",)
+    fieldsets = (
+        (None, {"fields": ("name", "tool", "effect", "agent", "provider", "enabled")}),
+        (
+            "When it asks",
+            {"fields": ("groups", "requester_may_decide", "open_for", "executable_for", "risk")},
+        ),
+        ("Trust", {"fields": ("trust_expires_in", "trust_max_uses")}),
+    )
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> type[ModelForm[Any]]:
+        request._policy_before = policies.described(obj) if obj else None  # type: ignore[attr-defined]
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        before = request._policy_before  # type: ignore[attr-defined]
+        policies.changed(request.user.get_username(), before, policies.described(form.instance))
+        if not Tool.objects.filter(name=form.instance.tool).exists() and not set("*?[") & set(
+            form.instance.tool
+        ):
+            messages.warning(
+                request, f"No known tool is named “{form.instance.tool}”; the policy waits for one."
+            )
+
+    def delete_model(self, request: HttpRequest, obj: ToolPolicy) -> None:
+        policies.changed(request.user.get_username(), policies.described(obj), None)
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ToolPolicy]) -> None:
+        for policy in queryset:
+            self.delete_model(request, policy)
+
+
+class DecisionInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = Decision
+    fields = readonly_fields = ("by", "choice", "comment", "version", "digest", "at")
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(ToolCall)
+class ToolCallAdmin(ReadOnly):
+    list_display = ("tool", "status", "risk", "agent", "requested_by", "requested_at", "policy")
+    list_filter = ("status", "tool", "risk", "agent")
+    search_fields = ("id", "session", "tool", "digest")
+    list_select_related = ("requested_by",)
+    date_hierarchy = "requested_at"
+    inlines = (DecisionInline,)
+
+
+@admin.register(TrustGrant)
+class TrustGrantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = (
+        "tool",
+        "session",
+        "granted_by",
+        "granted_at",
+        "expires_at",
+        "uses",
+        "max_uses",
+        "revoked_at",
+    )
+    list_select_related = ("granted_by",)
+    actions = ("revoke",)
+
+    @admin.action(description="Revoke the selected trust", permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[TrustGrant]) -> None:
+        count = sum(trust.revoke(grant.pk, grant.session, request.user) for grant in queryset)  # type: ignore[arg-type]
+        self.message_user(request, f"{count} revoked.")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return [field.name for field in TrustGrant._meta.fields]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnly):
+    list_display = ("seq", "at", "kind", "actor", "tool", "session", "call")
+    list_filter = ("kind",)
+    search_fields = ("session", "call", "actor", "tool")
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("prefix", "user", "name", "scopes", "created_at", "revoked_at")
+    list_select_related = ("user",)
+    actions = ("revoke",)
+
+    @admin.action(description="Revoke the selected tokens", permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        for token in queryset.select_related("user"):
+            tokens.revoke(token, request.user.get_username())
+
+    fields = readonly_fields = ("user", "name", "prefix", "scopes", "created_at", "revoked_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False

@@ -1,0 +1,271 @@
+"""The API's part for calls and decisions, and what all of the API shares: tokens and scopes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from ninja import Field, Router, Schema
+from ninja.security import HttpBearer
+
+from approvals import events, permissions
+from approvals.actions import decisions, tokens
+from approvals.durations import parse_duration
+from approvals.errors import InvalidInput, NotFound, Refusal
+from approvals.hub import hub
+from approvals.models import ToolCall, TrustGrant
+from approvals.states import Choice, Status
+
+PAGE = 50
+LONGEST_WAIT = 60.0
+
+
+class MissingScope(Refusal):
+    code, http_status = "missing_scope", 403
+
+
+class Token(HttpBearer):
+    """`Authorization: Bearer TOKEN`, with one of the scopes."""
+
+    def __init__(self, *scopes: str) -> None:
+        super().__init__()
+        self.scopes = frozenset(scopes)
+
+    def authenticate(self, request: HttpRequest, token: str) -> User | None:
+        found = tokens.find(token)
+        if found is None:
+            return None
+        if not self.scopes & set(found.scopes):
+            raise MissingScope(f"This needs a token with the scope {' or '.join(sorted(self.scopes))}.")
+        request.user = found.user
+        request.scopes = frozenset(found.scopes)  # type: ignore[attr-defined]
+        return found.user
+
+
+def person(request: HttpRequest) -> User:
+    """The token's owner."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
+class DecisionOut(Schema):
+    by: str
+    decision: Literal["approve", "deny", "trust"]
+    comment: str
+    at: str
+    digest: str
+    version: int
+
+
+class CallOut(Schema):
+    """A tool call. `digest` is SHA-256 over what will run; `result` has Converse content blocks."""
+
+    id: str
+    session: str
+    agent: str
+    tool: str
+    arguments: dict[str, Any]
+    proposed: dict[str, Any] | None = Field(
+        None, description="The model's own arguments, where a reviewer changed them."
+    )
+    digest: str
+    version: int
+    status: str
+    risk: str
+    requested_by: str
+    requested_at: str
+    policy: str
+    why: str
+    trustable: bool
+    expires_at: str | None
+    decisions: list[DecisionOut]
+    result: list[dict[str, Any]] | None
+
+
+class CallsOut(Schema):
+    items: list[CallOut]
+    next: str | None
+
+
+class TrustIn(Schema):
+    expires_in: str | float | None = Field(default=None, description="Seconds, or 15m, 8h.")
+    max_uses: int | None = None
+
+
+class DecisionIn(Schema):
+    """`version` and `digest` are those of the call that was looked at."""
+
+    decision: Literal["approve", "deny", "trust"]
+    version: int
+    digest: str
+    comment: str = ""
+    arguments: dict[str, Any] | None = None
+    confirm: str = ""
+    trust: TrustIn | None = None
+
+
+class Problem(Schema):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+def with_people(calls: QuerySet[ToolCall]) -> QuerySet[ToolCall]:
+    return calls.select_related("requested_by").prefetch_related("decisions__by")
+
+
+def call_out(call: ToolCall) -> dict[str, Any]:
+    """A call as the API shows it."""
+    return {
+        "id": str(call.pk),
+        "session": call.session,
+        "agent": call.agent,
+        "tool": call.tool,
+        "arguments": call.arguments,
+        "proposed": call.proposed,
+        "digest": call.digest,
+        "version": call.version,
+        "status": call.status,
+        "risk": call.risk,
+        "requested_by": call.requested_by.get_username(),
+        "requested_at": call.requested_at.isoformat(),
+        "policy": call.policy,
+        "why": call.why,
+        "trustable": call.trustable,
+        "expires_at": call.expires_at.isoformat() if call.expires_at else None,
+        "decisions": [_decision_out(decision) for decision in call.decisions.all()],
+        "result": call.result,
+    }
+
+
+def _decision_out(decision: Any) -> dict[str, Any]:
+    return {
+        "by": decision.by.get_username(),
+        "decision": decision.choice,
+        "comment": decision.comment,
+        "at": decision.at.isoformat(),
+        "digest": decision.digest,
+        "version": decision.version,
+    }
+
+
+def trust_out(grant: TrustGrant) -> dict[str, Any]:
+    """A grant as the API shows it."""
+    return {
+        "id": str(grant.pk),
+        "tool": grant.tool,
+        "granted_by": grant.granted_by.get_username(),
+        "granted_at": grant.granted_at.isoformat(),
+        "expires_at": grant.expires_at.isoformat(),
+        "max_uses": grant.max_uses,
+        "uses": grant.uses,
+    }
+
+
+router = Router(tags=["calls"])
+
+
+@router.get("", response=CallsOut, auth=Token("review"), summary="Asked calls that you may see")
+def list_calls(request: HttpRequest, status: str = "", session: str = "", cursor: str = "") -> dict[str, Any]:
+    """Oldest first, 50 at a time; `next` is the cursor of the following page, null at the end."""
+    calls = with_people(permissions.visible_calls(person(request))).order_by("pk")
+    if status:
+        if status not in Status.values:
+            raise InvalidInput(f"There is no status “{status}”. There are: {', '.join(Status.values)}.")
+        calls = calls.filter(status=status)
+    if session:
+        calls = calls.filter(session=session)
+    if cursor:
+        calls = calls.filter(pk__gt=_uuid(cursor))
+    page = list(calls[: PAGE + 1])
+    more = len(page) > PAGE
+    return {
+        "items": [call_out(call) for call in page[:PAGE]],
+        "next": str(page[PAGE - 1].pk) if more else None,
+    }
+
+
+@router.get("/{call_id}", response=CallOut, auth=Token("chat", "review", "agent"), summary="One call")
+async def get_call(request: HttpRequest, call_id: UUID, wait: float = 0) -> dict[str, Any]:
+    """With `wait`, answers as soon as the call is no longer pending, after so many seconds (60) at the latest."""
+    call = await sync_to_async(_find)(request, call_id)
+    if wait > 0 and call["status"] == Status.PENDING:
+        return await _once_decided(request, call, min(wait, LONGEST_WAIT))
+    return call
+
+
+@router.post(
+    "/{call_id}/decisions",
+    response={200: CallOut, 403: Problem, 404: Problem, 409: Problem, 422: Problem},
+    auth=Token("review"),
+    summary="Approve, deny or trust",
+)
+def decide(request: HttpRequest, call_id: UUID, payload: DecisionIn) -> dict[str, Any]:
+    """One decision wins; the loser gets 409 `already_decided` with who and when."""
+    trust = payload.trust or TrustIn()
+    ruling = decisions.Ruling(
+        choice=Choice(payload.decision),
+        version=payload.version,
+        digest=payload.digest,
+        comment=payload.comment,
+        arguments=payload.arguments,
+        trust_for=parse_duration(trust.expires_in) if trust.expires_in is not None else None,
+        trust_uses=trust.max_uses,
+    )
+    call = decisions.decide(call_id, person(request), ruling)
+    return call_out(with_people(ToolCall.objects.all()).get(pk=call.pk))
+
+
+def _find(request: HttpRequest, call_id: UUID) -> dict[str, Any]:
+    call = with_people(_party(request)).filter(pk=call_id).first()
+    if call is None:
+        raise NotFound("There is no such call, or it is not yours to see.")
+    return call_out(call)
+
+
+def _party(request: HttpRequest) -> QuerySet[ToolCall]:
+    """The calls that this token's owner asked for or may review, by the token's scopes."""
+    user, scopes = person(request), request.scopes  # type: ignore[attr-defined]
+    mine = Q(pk=None)
+    if scopes & {"chat", "agent"}:
+        mine |= Q(requested_by=user)
+    if "review" in scopes:
+        mine |= Q(pk__in=permissions.visible_calls(user).values("pk"))
+    return ToolCall.objects.filter(mine)
+
+
+async def _once_decided(request: HttpRequest, call: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Waits on doorbells, not in a thread; looks again every 10 s, since a doorbell may be lost."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    async with hub().listen(events.session_topic(call["session"])) as queue:
+        while True:
+            call = await sync_to_async(_find)(request, UUID(call["id"]))
+            left = until - loop.time()
+            if call["status"] != Status.PENDING or left <= 0:
+                return call
+            try:
+                await asyncio.wait_for(queue.get(), min(left, 10.0))
+            except TimeoutError:
+                continue
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidInput("The cursor is not one that this API gave. Leave it out to start over.") from None
+
+
+def problem(code: str, status: int, title: str, detail: str, **extra: Any) -> dict[str, Any]:
+    """The body of an error."""
+    return {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code, **extra}

@@ -1,0 +1,37 @@
+"""Digests: SHA-256 over the RFC 8785 (JCS) form, so that equal means the same bytes will run."""
+
+import hashlib
+from typing import Any
+
+import rfc8785
+
+from approvals.errors import InvalidArguments
+
+
+def canonical(value: Any) -> bytes:
+    """The RFC 8785 bytes of a JSON value.
+
+    Raises InvalidArguments for what has no canonical form: NaN and infinity, integers beyond 2**53 - 1
+    (other readers would round them), lone surrogates, keys that are no strings.
+    """
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeError, RecursionError) as error:
+        raise InvalidArguments(
+            f"The arguments have no exact JSON form ({error or type(error).__name__}). "
+            "Use numbers up to 2**53, valid text, and strings for long numbers."
+        ) from None
+
+
+def definition_hash(name: str, description: str, schema: Any) -> str:
+    """Hex SHA-256 of a tool's definition: when it changes, approvals and trust for it end."""
+    return _sha256({"description": description, "name": name, "schema": schema})
+
+
+def call_digest(*, session: str, tool: str, definition: str, arguments: Any) -> str:
+    """Hex SHA-256 of what will run: the tool, its definition hash, the arguments, the session."""
+    return _sha256({"arguments": arguments, "definition": definition, "session": session, "tool": tool})
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(canonical(value)).hexdigest()

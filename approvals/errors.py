@@ -1,0 +1,63 @@
+"""Refusals. Each has a code and an HTTP status, which the API and the pages show alike."""
+
+from typing import Any
+
+
+class Refusal(Exception):
+    """Something was asked that cannot be done. `code` is for programs, the message for people."""
+
+    code = "refused"
+    http_status = 409
+
+    def __init__(self, message: str, **extra: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.extra = extra
+
+
+class NotFound(Refusal):
+    code, http_status = "not_found", 404
+
+
+class NotAReviewer(Refusal):
+    code, http_status = "not_a_reviewer", 403
+
+
+class SelfApproval(Refusal):
+    code, http_status = "self_approval", 403
+
+
+class AlreadyDecided(Refusal):
+    """Extra: `decided_by`, `decided_at`, `status`."""
+
+    code, http_status = "already_decided", 409
+
+
+class Stale(Refusal):
+    code, http_status = "stale", 409
+
+
+class Expired(Refusal):
+    code, http_status = "expired", 409
+
+
+class CommentRequired(Refusal):
+    code, http_status = "comment_required", 422
+
+
+class InvalidArguments(Refusal):
+    code, http_status = "invalid_arguments", 422
+
+
+class NotTrustable(Refusal):
+    code, http_status = "not_trustable", 422
+
+
+class InvalidInput(Refusal):
+    code, http_status = "invalid_input", 422
+
+
+class LostClaim(Refusal):
+    """Somebody else holds what this worker thought it held; it must stop without a trace."""
+
+    code, http_status = "lost_claim", 409

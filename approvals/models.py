@@ -1,0 +1,254 @@
+"""The tables of the approval desk. Only `approvals.actions` writes them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from approvals.fields import CanonicalJSONField, JSONTextField
+from approvals.ids import uuid7
+from approvals.states import Choice, Effect, Risk, Status
+
+
+class Tool(models.Model):
+    """A tool that agents may call: what it is, and whether a person has looked at its definition."""
+
+    name = models.CharField(max_length=100, unique=True)
+    provider = models.CharField(max_length=100, default="local", help_text="Where it runs.")
+    description = models.TextField(blank=True)
+    schema = JSONTextField(default=dict)
+    definition = models.CharField(max_length=64, help_text="SHA-256 of name, description and schema.")
+    looked_at = models.CharField(
+        max_length=64,
+        blank=True,
+        help_text="The definition that a person has looked at, or that ships with Nod.",
+    )
+    risk = models.CharField(max_length=6, choices=Risk.choices, default=Risk.MEDIUM)
+    idempotent = models.BooleanField(default=False, help_text="Running it twice does no more than once.")
+    timeout = models.PositiveIntegerField(default=30, help_text="Seconds it may run.")
+    first_seen = models.DateTimeField(db_default=Now(), editable=False)
+    last_seen = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def known(self) -> bool:
+        """A person has looked at exactly this definition."""
+        return self.looked_at == self.definition
+
+
+class ToolPolicy(models.Model):
+    """An administrator's rule about tool calls."""
+
+    name = models.CharField(max_length=200, unique=True)
+    tool = models.CharField(max_length=200, help_text="A tool's name, or a pattern such as send_* or *.")
+    effect = models.CharField(max_length=10, choices=Effect.choices)
+    agent = models.CharField(
+        max_length=100, blank=True, help_text="Only this agent (its slug); empty means every agent."
+    )
+    provider = models.CharField(
+        max_length=100, blank=True, help_text="Only tools of this provider; empty means every one."
+    )
+    enabled = models.BooleanField(default=True)
+    groups = models.ManyToManyField(Group, blank=True, help_text="Who may decide; empty means reviewers.")
+    requester_may_decide = models.BooleanField(
+        default=False, help_text="The person who asked may decide, if in one of the groups."
+    )
+    open_for = models.DurationField(
+        default=timedelta(hours=24), help_text="How long a call waits for a decision."
+    )
+    executable_for = models.DurationField(
+        default=timedelta(minutes=15), help_text="How long an approval stays usable."
+    )
+    risk = models.CharField(
+        max_length=6, choices=Risk.choices, blank=True, help_text="Empty means the tool's own."
+    )
+    trust_expires_in = models.DurationField(
+        default=timedelta(hours=8), help_text="The longest that trust may last."
+    )
+    trust_max_uses = models.PositiveIntegerField(
+        null=True, blank=True, help_text="The most calls that trust may cover."
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name_plural = "tool policies"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TrustGrant(models.Model):
+    """ "Do not ask again for this tool in this session", until it expires, is used up or is revoked."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    session = models.CharField(max_length=100)
+    tool = models.CharField(max_length=100)
+    provider = models.CharField(max_length=100)
+    definition = models.CharField(max_length=64)
+    granted_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    granted_at = models.DateTimeField(db_default=Now(), editable=False)
+    expires_at = models.DateTimeField()
+    max_uses = models.PositiveIntegerField(null=True, blank=True)
+    uses = models.PositiveIntegerField(default=0)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    revoked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
+    )
+
+    class Meta:
+        ordering = ("-granted_at",)
+        indexes: ClassVar = [models.Index(fields=["session", "tool"], name="trust_session_tool")]
+
+    def __str__(self) -> str:
+        return f"{self.tool} in {self.session}"
+
+    @staticmethod
+    def live() -> Q:
+        """Grants that still cover a call, by the database's clock."""
+        return Q(revoked_at=None, expires_at__gt=Now()) & (Q(max_uses=None) | Q(uses__lt=F("max_uses")))
+
+
+class ToolCall(models.Model):
+    """One call the model made: a row of the ledger. Its lifecycle is in states.py."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    session = models.CharField(max_length=100)
+    run = models.CharField(max_length=100, blank=True)
+    turn = models.PositiveIntegerField(default=0, help_text="Which message of the session asked for it.")
+    tool_use_id = models.CharField(max_length=200)
+    tool = models.CharField(max_length=100)
+    provider = models.CharField(max_length=100, default="local")
+    agent = models.CharField(max_length=100, blank=True)
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    requested_at = models.DateTimeField(db_default=Now(), editable=False)
+    arguments = CanonicalJSONField()
+    proposed = CanonicalJSONField(
+        null=True, help_text="The model's own arguments, where a reviewer changed them."
+    )
+    said = models.TextField(blank=True, help_text="What the agent said before it called.")
+    definition = models.CharField(max_length=64)
+    digest = models.CharField(max_length=64)
+    version = models.PositiveIntegerField(default=1)
+    status = models.CharField(max_length=10, choices=Status.choices)
+    policy = models.CharField(
+        max_length=200, blank=True, help_text="The policy that decided, by its name then."
+    )
+    effect = models.CharField(max_length=10, choices=Effect.choices)
+    why = models.CharField(max_length=300, blank=True)
+    risk = models.CharField(max_length=6, choices=Risk.choices)
+    terms = JSONTextField(default=dict)
+    groups = models.CharField(max_length=500, blank=True, help_text="Who may decide, as |name|name|.")
+    trust = models.ForeignKey(TrustGrant, models.SET_NULL, null=True, blank=True, related_name="calls")
+    expires_at = models.DateTimeField(null=True)
+    decided_at = models.DateTimeField(null=True)
+    executable_until = models.DateTimeField(null=True)
+    epoch = models.PositiveIntegerField(default=0)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    result = JSONTextField(null=True)
+
+    class Meta:
+        ordering = ("requested_at",)
+        permissions: ClassVar = [("review_toolcall", "Can see the approval queue")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["session", "tool_use_id"], name="call_once_a_session"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["run"], name="call_run"),
+            models.Index(fields=["-decided_at"], name="call_decided", condition=Q(decided_at__isnull=False)),
+            models.Index(fields=["requested_at"], name="call_pending", condition=Q(status="pending")),
+            models.Index(fields=["expires_at"], name="call_expires", condition=Q(status="pending")),
+            models.Index(fields=["executable_until"], name="call_lapses", condition=Q(status="approved")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tool} ({self.get_status_display()})"
+
+    @property
+    def trustable(self) -> bool:
+        return self.effect != Effect.ALWAYS_ASK
+
+    def group_names(self) -> list[str]:
+        return [name for name in self.groups.split("|") if name]
+
+    def term(self, name: str) -> Any:
+        return self.terms.get(name)
+
+
+class Decision(models.Model):
+    """What one reviewer decided, on exactly which content."""
+
+    call = models.ForeignKey(ToolCall, models.PROTECT, related_name="decisions")
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    self_allowed = models.BooleanField(default=False, help_text="The policy lets the requester decide.")
+    choice = models.CharField(max_length=7, choices=Choice.choices)
+    comment = models.TextField(blank=True)
+    digest = models.CharField(max_length=64)
+    version = models.PositiveIntegerField()
+    grant = models.ForeignKey(TrustGrant, models.SET_NULL, null=True, blank=True, related_name="decisions")
+    at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ("at",)
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=~Q(by=F("requested_by")) | Q(self_allowed=True), name="decision_not_by_requester"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_choice_display()} by {self.by}"
+
+
+class AuditEntry(models.Model):
+    """One line of the audit trail, written in the transaction of the change it tells of."""
+
+    seq = models.BigAutoField(primary_key=True)
+    at = models.DateTimeField(db_default=Now(), editable=False)
+    kind = models.CharField(max_length=30)
+    actor = models.CharField(max_length=150, blank=True)
+    session = models.CharField(max_length=100, blank=True)
+    call = models.CharField(max_length=36, blank=True)
+    tool = models.CharField(max_length=100, blank=True)
+    digest = models.CharField(max_length=64, blank=True)
+    data = JSONTextField(default=dict)
+
+    class Meta:
+        ordering = ("-seq",)
+        verbose_name_plural = "audit entries"
+        indexes: ClassVar = [models.Index(fields=["session", "seq"], name="audit_session")]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.kind}"
+
+
+class ApiToken(models.Model):
+    """A key for the API. Only its hash is kept."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=100, blank=True)
+    prefix = models.CharField(max_length=12, help_text="Its first characters, to tell tokens apart.")
+    hash = models.CharField(max_length=64, unique=True)
+    scopes = JSONTextField(default=list)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return f"{self.prefix}… of {self.user}"

@@ -1,0 +1,14 @@
+"""Addresses under /approvals/."""
+
+from django.urls import path
+
+from approvals import views
+
+app_name = "approvals"
+urlpatterns = [
+    path("", views.queue, name="queue"),
+    path("history/", views.history, name="history"),
+    path("count/", views.count, name="count"),
+    path("<uuid:call_id>/", views.call, name="call"),
+    path("<uuid:call_id>/decide", views.decide, name="decide"),
+]

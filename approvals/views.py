@@ -1,0 +1,192 @@
+"""The approval queue: the list, the decision card, the history. Only `decide` changes anything."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import trigger_client_event
+
+from approvals import permissions
+from approvals.actions import decisions
+from approvals.actions.decisions import Ruling
+from approvals.cards import Card, list_rows
+from approvals.errors import CommentRequired, InvalidInput, NotFound, NotTrustable, Refusal
+from approvals.models import ToolCall
+from approvals.requests import Request, wants
+from approvals.states import Choice, Status
+
+LATELY = 10
+PAGE = 50
+
+
+def _reviewer(request: Request) -> None:
+    if not permissions.may_review(request.user):
+        raise PermissionDenied("Only reviewers see the approval queue.")
+
+
+def _calls(request: Request) -> QuerySet[ToolCall]:
+    calls = permissions.visible_calls(request.user).select_related("requested_by")
+    return calls.prefetch_related("decisions__by")
+
+
+def _pending(request: Request) -> QuerySet[ToolCall]:
+    return _calls(request).filter(status=Status.PENDING).order_by("requested_at", "pk")
+
+
+@never_cache
+@require_safe
+def queue(request: Request) -> HttpResponse:
+    """The queue, with the oldest waiting call beside it."""
+    _reviewer(request)
+    if wants(request, "queue-list"):
+        return render(request, "queue.html#list", _list(request, request.GET.get("selected", "")))
+    oldest = _pending(request).first()
+    card = Card(oldest, request.user) if oldest else None
+    if wants(request, "desk-detail"):
+        return render(request, "queue.html#detail", {"card": card}) if card else HttpResponse(status=204)
+    return _page(request, card, chosen=False)
+
+
+@never_cache
+@require_safe
+def call(request: Request, call_id: UUID) -> HttpResponse:
+    """The queue with this call chosen."""
+    _reviewer(request)
+    card = Card(_find(request, call_id), request.user, form=_open_form(request.GET.get("form")))
+    if not wants(request, "desk-detail"):
+        return _page(request, card, chosen=True)
+    if request.GET.get("seen") == card.seen:
+        return HttpResponse(status=204)
+    return render(request, "queue.html#detail", {"card": card, "chosen": True})
+
+
+@never_cache
+@require_POST
+def decide(request: Request, call_id: UUID) -> HttpResponse:
+    """Approve, deny or trust. Answers with the card as it stands then."""
+    _reviewer(request)
+    card = Card(_find(request, call_id), request.user)
+    status = 200
+    try:
+        decisions.decide(call_id, request.user, _ruling(request))
+    except NotFound as refused:
+        raise Http404(refused.message) from None
+    except Refusal as refused:
+        status = refused.http_status
+        _explain(card, refused, request)
+    card.call = _find(request, call_id)
+    if wants(request, "desk-detail"):
+        response = render(request, "queue.html#detail", {"card": card, "chosen": True}, status=status)
+        return trigger_client_event(response, "nod:refresh")
+    if status == 200:
+        return redirect("approvals:call", call_id)
+    return _page(request, card, chosen=True, status=status)
+
+
+@never_cache
+@require_safe
+def history(request: Request) -> HttpResponse:
+    """All settled calls, newest first."""
+    _reviewer(request)
+    calls = _calls(request).exclude(status=Status.PENDING).order_by("-pk")
+    status = request.GET.get("status", "")
+    if status in Status.values:
+        calls = calls.filter(status=status)
+    if before := _uuid(request.GET.get("before", "")):
+        calls = calls.filter(pk__lt=before)
+    found = list(calls[: PAGE + 1])
+    context = {
+        "rows": list_rows(found[:PAGE]),
+        "older": found[PAGE - 1].pk if len(found) > PAGE else None,
+        "newest": before is None,
+        "status": status,
+        "filters": FILTERS,
+    }
+    return render(request, "history.html", context)
+
+
+@never_cache
+@require_safe
+def count(request: Request) -> HttpResponse:
+    """How many calls wait for this person, for the header of pages that show no list."""
+    _reviewer(request)
+    return render(request, "base.html#badge")
+
+
+FILTERS = [
+    (status.value, status.label)
+    for status in (
+        Status.SUCCEEDED,
+        Status.APPROVED,
+        Status.STARTED,
+        Status.DENIED,
+        Status.FAILED,
+        Status.EXPIRED,
+        Status.CANCELLED,
+        Status.LAPSED,
+        Status.UNKNOWN,
+    )
+]
+
+
+def _page(request: Request, card: Card | None, *, chosen: bool, status: int = 200) -> HttpResponse:
+    selected = str(card.call.pk) if card else ""
+    context = {**_list(request, selected), "card": card, "chosen": chosen, "live_list": True}
+    return render(request, "queue.html", context, status=status)
+
+
+def _list(request: Request, selected: str) -> dict[str, Any]:
+    pending = list_rows(_pending(request))
+    lately = _calls(request).filter(decided_at__isnull=False).order_by("-decided_at")[:LATELY]
+    return {"pending": pending, "lately": list_rows(lately), "selected": selected}
+
+
+def _find(request: Request, call_id: UUID) -> ToolCall:
+    found = _calls(request).filter(pk=call_id).first()
+    if found is None:
+        raise Http404("There is no such call, or it is not yours to see.")
+    return found
+
+
+def _ruling(request: Request) -> Ruling:
+    """What the form says. The action checks what it means."""
+    choice, version = request.POST.get("choice", ""), request.POST.get("version", "")
+    if choice not in Choice.values or not version.isdecimal():
+        raise InvalidInput("The form was not complete. Reload the page and decide again.")
+    seconds = request.POST.get("trust_for", "")
+    return Ruling(
+        choice=Choice(choice),
+        version=int(version),
+        digest=request.POST.get("digest", ""),
+        comment=request.POST.get("comment", ""),
+        trust_for=timedelta(seconds=int(seconds)) if seconds.isdecimal() and len(seconds) < 9 else None,
+    )
+
+
+def _explain(card: Card, refused: Refusal, request: Request) -> None:
+    """Put a refusal where it belongs: beside the field of the open form, or over the buttons."""
+    card.form = _open_form(request.POST.get("choice"))
+    card.comment = request.POST.get("comment", "")
+    if card.form and isinstance(refused, CommentRequired | InvalidInput | NotTrustable):
+        card.field_error = refused.message
+    else:
+        card.notice = refused.message
+
+
+def _open_form(name: str | None) -> str:
+    return name if name in (Choice.DENY, Choice.TRUST) else ""
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,83 @@
+"""The API at /api/v1/: its parts, and its errors as RFC 9457 problems."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+
+from agents.api import router as sessions
+from approvals.api import problem
+from approvals.api import router as calls
+from approvals.errors import Refusal
+
+api_log = logging.getLogger("nod.api")
+api = NinjaAPI(
+    title="Nod",
+    version="1",
+    description="The approval desk for AI agents. Send `Authorization: Bearer TOKEN`; `manage.py token` makes one.",
+    docs_url="docs",
+    openapi_url="openapi.json",
+)
+api.add_router("sessions", sessions)
+api.add_router("calls", calls)
+
+
+def urls() -> tuple[list[Any], str, str]:
+    """The API's addresses. They take tokens, no session cookie, so the sign-in page is not for them."""
+    patterns: list[Any]
+    patterns, app, namespace = api.urls
+    for pattern in patterns:
+        pattern.callback = login_not_required(pattern.callback)  # type: ignore[type-var]
+    return patterns, app, namespace
+
+
+def answer(code: str, status: int, detail: str, **extra: Any) -> HttpResponse:
+    body = problem(code, status, HTTPStatus(status).phrase, detail, **extra)
+    return JsonResponse(body, status=status, content_type="application/problem+json")
+
+
+@api.exception_handler(Refusal)
+def on_refusal(request: HttpRequest, error: Refusal) -> HttpResponse:
+    return answer(error.code, error.http_status, error.message, **error.extra)
+
+
+@api.exception_handler(AuthenticationError)
+def on_no_token(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
+    response = answer(
+        "unauthenticated", 401, "Send Authorization: Bearer TOKEN with a token that is not revoked."
+    )
+    response["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+@api.exception_handler(ValidationError)
+def on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    problems = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors]
+    return answer("invalid_input", 422, "; ".join(problems), errors=problems)
+
+
+@api.exception_handler(Http404)
+def on_missing(request: HttpRequest, error: Http404) -> HttpResponse:
+    return answer("not_found", 404, "There is nothing at this address.")
+
+
+@api.exception_handler(HttpError)
+def on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    code = {400: "invalid_json", 405: "method_not_allowed", 429: "too_many"}.get(error.status_code, "error")
+    return answer(code, error.status_code, str(error))
+
+
+@api.exception_handler(Exception)
+def on_fault(request: HttpRequest, error: Exception) -> HttpResponse:
+    """A fault of ours: logged with its trace; the caller learns no internals."""
+    if settings.DEBUG:
+        raise error
+    api_log.exception("fault in %s %s", request.method, request.path)
+    return answer("fault", 500, "Something went wrong on our side. Nothing was decided. Try again.")

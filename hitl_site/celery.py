@@ -1,0 +1,19 @@
+"""The Celery application. Its messages are doorbells: an id that wakes a worker, never data."""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_init
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitl_site.settings")
+
+app = Celery("nod")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+@worker_init.connect
+def import_the_loop(**kwargs: Any) -> None:
+    """Strands takes 0.7 s to import; the first chat should not wait for it."""
+    import agents.runtimes.local  # noqa: F401

@@ -1,0 +1,112 @@
+"""Reads the environment. A secret may also stand in a file: NAME_FILE=/path instead of NAME=value."""
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+from environs import EnvError, FileAwareEnv
+
+T = TypeVar("T")
+env = FileAwareEnv()
+
+
+def value(read: Callable[..., T], name: str, default: Any, hint: str) -> T:
+    """One setting, or one clear line that names the variable, says what is wrong and what it takes."""
+    try:
+        return read(name, default)
+    except (EnvError, ValueError, OSError) as error:
+        raise ImproperlyConfigured(f"{name} is not usable ({error}). {hint}") from None
+
+
+def port(name: str, default: int) -> int:
+    """A TCP port, 1 to 65535."""
+    number = value(env.int, name, default, "Give a port number, such as 8000.")
+    if not 0 < number < 65536:
+        raise ImproperlyConfigured(f"{name}={number} is not usable. Give a port number, 1 to 65535.")
+    return number
+
+
+def url(name: str, default: str, schemes: tuple[str, ...]) -> str:
+    """A URL with one of the schemes, or the default."""
+    text = value(env.str, name, default, "")
+    if text and urlsplit(text).scheme not in schemes:
+        raise ImproperlyConfigured(f"{name} must start with one of: {', '.join(s + '://' for s in schemes)}")
+    return text
+
+
+def origins(name: str) -> list[str]:
+    """Origins with scheme, such as https://nod.example.org."""
+    given = value(env.list, name, [], "Give origins separated by commas.")
+    for origin in given:
+        parts = urlsplit(origin)
+        if parts.scheme not in {"http", "https"} or not parts.netloc:
+            raise ImproperlyConfigured(
+                f"{name}: {origin!r} needs its scheme, such as https://nod.example.org"
+            )
+    return list(given)
+
+
+def secret_key(debug: bool, data_dir: Path) -> str:
+    """SECRET_KEY; with DEBUG on and none given, one that is made once and kept in the data folder."""
+    given = value(env.str, "SECRET_KEY", "", "Is the file that SECRET_KEY_FILE names there?")
+    if given:
+        if not debug and len(given) < 32:
+            raise ImproperlyConfigured("SECRET_KEY is too short. Give at least 32 random characters.")
+        return given
+    if not debug:
+        raise ImproperlyConfigured(
+            "SECRET_KEY is missing, and DEBUG is off. Set SECRET_KEY or SECRET_KEY_FILE "
+            "(python -c 'import secrets; print(secrets.token_urlsafe(50))' makes one), or DEBUG=1 on a laptop."
+        )
+    return _kept_key(data_dir / "secret-key")
+
+
+def _kept_key(path: Path) -> str:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open("x") as file:
+                path.chmod(0o600)
+                file.write(secrets.token_urlsafe(50))
+        except FileExistsError:
+            pass
+        return path.read_text().strip()
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"The data folder {path.parent} cannot be written ({error.strerror}). Set NOD_DATA to another folder."
+        ) from None
+
+
+def database(data_dir: Path, pool_size: int) -> dict[str, Any]:
+    """DATABASE_URL for PostgreSQL, else SQLite under the data folder.
+
+    SQLite: WAL, IMMEDIATE transactions (deferred ones fail with "database is locked" under races) and
+    synchronous=FULL, since a STARTED that is lost in a power cut would let an effect run twice.
+    PostgreSQL: a pool, since under ASGI every request may come in another thread.
+    """
+    text = value(env.str, "DATABASE_URL", "", "")
+    if not text:
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": data_dir / "nod.sqlite3",
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+            },
+        }
+    try:
+        parsed: dict[str, Any] = dict(dj_database_url.parse(text, conn_health_checks=True))
+    except (ValueError, KeyError) as error:
+        raise ImproperlyConfigured(f"DATABASE_URL is not usable ({error}). {_DATABASE_HINT}") from None
+    if parsed["ENGINE"] != "django.db.backends.postgresql":
+        raise ImproperlyConfigured(f"DATABASE_URL names {parsed['ENGINE']}. {_DATABASE_HINT}")
+    parsed["OPTIONS"] = {**parsed.get("OPTIONS", {}), "pool": {"min_size": 1, "max_size": pool_size}}
+    return parsed
+
+
+_DATABASE_HINT = "It takes postgres://USER:PASSWORD@HOST:PORT/NAME; leave it out for SQLite."

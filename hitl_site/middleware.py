@@ -1,0 +1,41 @@
+"""Middleware of the site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import urlencode, urlsplit
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import resolve_url
+
+
+class ExpiredLogin:
+    """An htmx request of somebody who is signed out gets 401 and is sent to sign in, then back to the page.
+
+    htmx would follow a redirect by itself and put the sign-in page into the middle of another page.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if not getattr(request, "htmx", False) or not _goes_to_login(response):
+            return response
+        address = f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': _page(request)})}"
+        return HttpResponse(status=401, headers={"HX-Redirect": address, "Cache-Control": "no-store"})
+
+
+def _goes_to_login(response: HttpResponse) -> bool:
+    if not isinstance(response, HttpResponseRedirect):
+        return False
+    return urlsplit(response.url).path == resolve_url(settings.LOGIN_URL)
+
+
+def _page(request: HttpRequest) -> str:
+    """The page that asked: path and query of the Referer, if it is this site's own."""
+    referer = urlsplit(request.headers.get("Referer", ""))
+    if referer.netloc != request.get_host() or not referer.path.startswith("/"):
+        return resolve_url(settings.LOGIN_REDIRECT_URL)
+    return f"{referer.path}?{referer.query}" if referer.query else referer.path

@@ -1,0 +1,205 @@
+"""Every setting of Nod, top to bottom. README.md lists the environment variables."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import dj_email_url
+from csp.constants import NONCE, NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from hitl_site import env as read
+from hitl_site.embedded import socket_path
+from hitl_site.env import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- What the environment says ------------------------------------------------------------------------
+DEBUG = read.value(env.bool, "DEBUG", False, "Give 1 or 0.")
+DATA_DIR = Path(read.value(env.str, "NOD_DATA", "", "") or BASE_DIR / "var").expanduser().resolve()
+PORT = read.port("PORT", 8000)
+SECRET_KEY = read.secret_key(DEBUG, DATA_DIR)
+ALLOWED_HOSTS = read.value(env.list, "ALLOWED_HOSTS", [], "Give host names separated by commas.") or (
+    ["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
+)
+CSRF_TRUSTED_ORIGINS = read.origins("CSRF_TRUSTED_ORIGINS")
+DATABASES = {"default": read.database(DATA_DIR, pool_size=16)}
+EMBEDDED_REDIS = not read.url("REDIS_URL", "", ("redis", "rediss", "unix", "valkey"))
+REDIS_SOCKET = socket_path(DATA_DIR) if EMBEDDED_REDIS else None
+REDIS_URL = read.url("REDIS_URL", "", ("redis", "rediss", "unix", "valkey")) or f"unix://{REDIS_SOCKET}"
+NOD_MODEL_PROVIDER = read.value(env.str, "NOD_MODEL_PROVIDER", "demo", "")
+NOD_MODEL_ID = read.value(env.str, "NOD_MODEL_ID", "", "")
+
+# --- Django -------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "servestatic.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "csp",
+    "django_htmx",
+    "ninja",  # for its own copy of the API documentation's scripts
+    "template_partials",
+    "approvals",
+    "agents",
+    "hitl_site",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "hitl_site.middleware.ExpiredLogin",
+]
+ROOT_URLCONF = "hitl_site.urls"
+ASGI_APPLICATION = "hitl_site.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "csp.context_processors.nonce",
+                "hitl_site.context.desk",
+            ],
+        },
+    }
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+SERVESTATIC_USE_FINDERS = True  # no collectstatic needed: one step fewer that could be forgotten
+
+# --- Security -----------------------------------------------------------------------------------------
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "connect-src": [SELF],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 12 * 60 * 60
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+SECURE_SSL_REDIRECT = not DEBUG
+SECURE_HSTS_SECONDS = 0 if DEBUG else 31_536_000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not DEBUG
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+CSRF_FAILURE_VIEW = "hitl_site.views.csrf_failure"
+
+# --- Redis, Channels, Celery --------------------------------------------------------------------------
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        # socket_timeout None: redis-py 8 gives up on an idle subscription after 5 s otherwise
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": "nod"},
+    }
+}
+_BROKER = read.url(
+    "CELERY_BROKER_URL", "", ("redis", "rediss", "redis+socket", "unix", "valkey", "amqp", "amqps")
+)
+CELERY_BROKER_URL = (
+    (_BROKER or REDIS_URL).replace("unix://", "redis+socket://").replace("valkey://", "redis://")
+)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_PUBLISH_RETRY = False  # a lost message is found by the sweeper; nobody waits for the broker
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_keepalive": True}
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "agents.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
+}
+CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "run" / "beat-schedule")
+
+# --- Nod ----------------------------------------------------------------------------------------------
+RUN_LEASE = timedelta(seconds=15)  # a worker that says nothing for so long has lost its run
+RUN_HEARTBEAT = timedelta(seconds=5)
+SWEEP_GRACE = timedelta(seconds=3)  # a run that is due longer than this was forgotten by the broker
+RUN_MAX_ATTEMPTS = 5  # a run that kills its worker so often is given up
+MESSAGE_MAX_CHARS = 20_000
+ARGUMENTS_MAX_BYTES = 1_000_000
+TRUST_MAX_AGE = timedelta(hours=8)
+DEMO = DEBUG  # demo people, the outbox page: never with DEBUG off
+WORKSPACE_DIR = DATA_DIR / "workspace"
+OUTBOX_DIR = DATA_DIR / "outbox"
+
+# --- E-mail -------------------------------------------------------------------------------------------
+_EMAIL_URL = read.value(env.str, "EMAIL_URL", "", "")
+EMAIL_FILE_PATH = str(OUTBOX_DIR)
+DEFAULT_FROM_EMAIL = "nod@localhost"
+if _EMAIL_URL:
+    try:
+        _email = dj_email_url.parse(_EMAIL_URL)
+    except (ValueError, KeyError):
+        raise ImproperlyConfigured(
+            "EMAIL_URL is not usable. It takes smtp://USER:PASSWORD@HOST:PORT, smtp+tls://…, file:///folder or "
+            "console://; leave it out for files under the data folder."
+        ) from None
+    vars().update({name: setting for name, setting in _email.items() if name.startswith("EMAIL_")})
+    DEFAULT_FROM_EMAIL = _email.get("DEFAULT_FROM_EMAIL") or DEFAULT_FROM_EMAIL
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+
+# --- Logging ------------------------------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {
+        "nod": {"level": "INFO"},
+        "django.request": {"level": "ERROR"},  # a 404 or 403 is an answer, not a fault
+        "strands": {"level": "CRITICAL"},  # failures reach the chat and the ledger with their reason
+    },
+}

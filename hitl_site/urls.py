@@ -1,0 +1,32 @@
+"""All addresses."""
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import include, path
+
+from agents.views import outbox
+from hitl_site import health, views
+from hitl_site.api import urls as api_urls
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path(
+        "login/",
+        LoginView.as_view(template_name="login.html", redirect_authenticated_user=True),
+        name="login",
+    ),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("chat/", include("agents.urls")),
+    path("approvals/", include("approvals.urls")),
+    path("admin/", admin.site.urls),
+    path("api/v1/", api_urls()),
+    path("healthz", health.alive, name="healthz"),
+    path("readyz", health.ready, name="readyz"),
+]
+if settings.DEMO:
+    urlpatterns.append(path("outbox/", outbox, name="outbox"))
+
+handler403 = "hitl_site.views.forbidden"
+handler404 = "hitl_site.views.not_found"
+handler500 = "hitl_site.views.broken"

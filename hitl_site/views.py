@@ -1,0 +1,56 @@
+"""The front door, and the pages for when something is not as it should be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.template import loader
+from django.views.decorators.cache import never_cache
+from django_htmx.http import HttpResponseClientRefresh
+
+from approvals import permissions
+from approvals.requests import Request
+
+
+@never_cache
+def home(request: Request) -> HttpResponse:
+    """To the page that this person comes for."""
+    if permissions.may_review(request.user):
+        return redirect("approvals:queue")
+    if permissions.may_chat(request.user):
+        return redirect("agents:new")
+    if request.user.is_staff:
+        return redirect("admin:index")
+    return render(request, "nothing.html")
+
+
+@login_not_required
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """The page was open too long, or somebody signed in anew in another tab. A reload mends it."""
+    if getattr(request, "htmx", False):
+        response = HttpResponseClientRefresh()
+        response.status_code = 403
+        return response
+    return render(request, "403_csrf.html", status=403)
+
+
+def forbidden(request: HttpRequest, exception: Any = None) -> HttpResponse:
+    return _error(request, "403.html", 403)
+
+
+def not_found(request: HttpRequest, exception: Any = None) -> HttpResponse:
+    return _error(request, "404.html", 404)
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """Needs no database, no session, no context processor."""
+    return HttpResponse(loader.render_to_string("500.html"), status=500)
+
+
+def _error(request: HttpRequest, template: str, status: int) -> HttpResponse:
+    """The page; only its message where htmx puts it into another page."""
+    part = f"{template}#message" if getattr(request, "htmx", False) else template
+    return render(request, part, status=status)

