@@ -54,8 +54,9 @@ async def _drive(run: Run) -> None:
 def _prepare(run: Run) -> tuple[LedgerGate, port.Job, bool]:
     agent = run.session.agent
     names = tuple(agent.tools.values_list("name", flat=True))
-    gate = LedgerGate(run, names)
-    messages = conversations.for_model(run.session)
+    rows = conversations.newest(run.session)
+    gate = LedgerGate(run, names, rows[-1] if rows else None)
+    messages = conversations.for_model(rows)
     job = port.Job(
         session=run.session.key,
         messages=messages,

@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from django.db import transaction
 
 from agents.actions import conversations, runs
-from agents.models import Run
+from agents.models import Message, Run
 from agents.runtimes import port
 from agents.tools import registry
 from approvals.actions import calls
@@ -29,7 +29,8 @@ CHANGED = "Cancelled: the call is not what was asked for. Nothing was done."
 class LedgerGate:
     """One run's gate. Messages wait here until a step that has to be durable stores them with it."""
 
-    def __init__(self, run: Run, tool_names: tuple[str, ...]) -> None:
+    def __init__(self, run: Run, tool_names: tuple[str, ...], last: Message | None) -> None:
+        """`last`: the session's last message; when it asks for tools, these are what the run goes on with."""
         self.run = run
         self.session = run.session
         self.lost: Exception | None = None  # why this worker must stop, if so
@@ -39,7 +40,9 @@ class LedgerGate:
         self._blocked: dict[str, Judged] = {}
         self._said = ""
         self._order: list[str] = []  # the tool-use ids of the message that asks, as the model ordered them
-        last = run.session.messages.last()
+        self._known_calls: dict[str, ToolCall] = {}  # what the ledger has under these ids
+        self._looked_up = False
+        self._still_pending = False
         self.turn = last.seq if last else 0
         if last and last.role == "assistant":
             self._note(last.content)
@@ -68,30 +71,33 @@ class LedgerGate:
             self._note(message["content"])
             self.run.steps += 1
 
+    # Each of these updates the run first: that checks the epoch and holds the run until the commit.
     @transaction.atomic(durable=True)
     def pause(self, state: dict[str, Any]) -> None:
         """One transaction: messages, state, pending calls, and the run asleep."""
+        runs.wait(self.run)
         self._store(state)
         calls.ask([self._asked[use_id] for use_id in sorted(self._asked, key=self._order.index)])
-        runs.wait(self.run)
 
     @transaction.atomic(durable=True)
     def finish(self, state: dict[str, Any]) -> None:
-        self._store(state)
         runs.finish(self.run)
+        self._store(state)
 
     @transaction.atomic(durable=True)
     def fail(self, code: str, message: str) -> None:
-        self._store(None)
         runs.fail(self.run, code, message)
+        self._store(None)
 
     @property
     def asks(self) -> bool:
-        return bool(self._asked)
+        return self._still_pending or bool(self._asked)
 
     def _note(self, content: port.Blocks) -> None:
         self._said = "\n".join(block["text"] for block in content if "text" in block)
         self._order = [block["toolUse"]["toolUseId"] for block in content if "toolUse" in block]
+        self._known_calls.clear()
+        self._looked_up = False
 
     # --- steps ---------------------------------------------------------------------------------------
     def _verdict(self, use: port.ToolUse) -> port.Proceed | port.Refuse | port.Ask:
@@ -119,6 +125,7 @@ class LedgerGate:
         if call.tool != use.name or canonical(use.arguments) != canonical(_proposed(call)):
             return port.Refuse(CHANGED)
         if call.status == Status.PENDING:
+            self._still_pending = True
             return port.Ask({"call": str(call.pk)})
         return port.Proceed()
 
@@ -137,6 +144,7 @@ class LedgerGate:
 
     @transaction.atomic(durable=True)
     def _start(self, use: port.ToolUse) -> port.Started | port.Settled | port.Ask:
+        runs.check_epoch(self.run)
         self._store(None)
         use = self._whole(use)
         call = self._find(use)
@@ -144,7 +152,7 @@ class LedgerGate:
             started = calls.start_new(self._request(use), self.run.epoch)
             if isinstance(started, Judged):
                 return self._late(use, started)
-            call = started
+            call = self._known_calls[use.id] = started
         elif call.status == Status.APPROVED:
             request = self._request(use, call.arguments)
             call = calls.start_approved(call, request, self.run.epoch)
@@ -167,10 +175,9 @@ class LedgerGate:
         return conversations.outcome(call)[1]
 
     def _store(self, state: dict[str, Any] | None) -> None:
-        """In the caller's transaction: what waits to be stored, if the run is still this worker's."""
-        runs.check_epoch(self.run)
+        """In the caller's transaction, which holds the run: what waits to be stored."""
         if self._messages:
-            self.turn = conversations.append(self.session, self.run, self._messages)
+            self.turn = conversations.append(self.session, self.run, self._messages, after=self.turn)
             self._messages = []
         for judged in self._blocked.values():
             calls.block(judged)
@@ -180,7 +187,13 @@ class LedgerGate:
             self.session.save(update_fields=["state"])
 
     def _find(self, use: port.ToolUse) -> ToolCall | None:
-        return ToolCall.objects.filter(session=self.session.key, tool_use_id=use.id).first()
+        """The ledger's row; those of a whole message are looked up at once."""
+        if not self._looked_up:
+            ids = {use.id, *self._order}
+            found = ToolCall.objects.filter(session=self.session.key, tool_use_id__in=ids)
+            self._known_calls = {call.tool_use_id: call for call in found.prefetch_related("decisions__by")}
+            self._looked_up = True
+        return self._known_calls.get(use.id)
 
     def _request(self, use: port.ToolUse, arguments: dict[str, Any] | None = None) -> Request:
         return Request(

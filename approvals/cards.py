@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 
 from approvals import permissions
 from approvals.errors import Refusal
-from approvals.models import Decision, ToolCall
+from approvals.models import Decision, Tool, ToolCall
 from approvals.presentation import Row, deceptive, mark, raw, rows, span, summary
 from approvals.states import Choice, Status
 
@@ -191,7 +191,9 @@ class Card:
 
     @cached_property
     def rows(self) -> list[Row]:
-        return rows(self.call.arguments)
+        schema = Tool.objects.filter(name=self.call.tool).values_list("schema", flat=True).first()
+        properties = schema.get("properties", {}) if isinstance(schema, dict) else {}
+        return rows(self.call.arguments, properties if isinstance(properties, dict) else ())
 
     @cached_property
     def raw(self) -> SafeString:

@@ -9,7 +9,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -210,11 +210,13 @@ class Row:
     warning: str = ""
 
 
-def rows(arguments: Any) -> list[Row]:
-    """What will run, argument by argument; nothing is left out."""
+def rows(arguments: Any, order: Iterable[str] = ()) -> list[Row]:
+    """What will run, argument by argument; nothing is left out. `order`: the names as the tool lists them."""
     if not isinstance(arguments, dict):
         return [_row("arguments", arguments)]
-    return [_row(name, value) for name, value in arguments.items()]
+    places = {name: place for place, name in enumerate(order)}
+    names = sorted(arguments, key=lambda name: places.get(name, len(places)))
+    return [_row(name, arguments[name]) for name in names]
 
 
 def deceptive(value: Any) -> bool:
@@ -266,8 +268,7 @@ def _row(name: str, value: Any) -> Row:
 def _text(name: SafeString, value: str, sentence: str) -> Row:
     if not value:
         return Row(name, "empty", "text", warning=sentence)
-    prose = "\n" in value or (len(value) > 80 and " " in value)
-    kind = "text" if prose else "line"
+    kind = "text" if _prose(value) else "line"
     return Row(name, kind, "text", mark(value), size=_size(value), long=_is_long(value), warning=sentence)
 
 
@@ -315,13 +316,21 @@ def _size(text: str) -> str:
 
 # --- One line -----------------------------------------------------------------------------------------
 
+_LEADING = ("to", "from", "cc", "bcc", "subject", "title", "name", "path", "paths", "amount")  # what tells most
+
 
 def summary(arguments: Any) -> str:
     """One line that tells a call from the others. Not all of it: the card shows that."""
     if not isinstance(arguments, dict):
         return _shorten(json.dumps(arguments, ensure_ascii=False), SUMMARY_CHARS)
-    parts = [_part(name, value) for name, value in list(arguments.items())[:4]]
+    told = {name: value for name, value in arguments.items() if not _prose(value)} or arguments
+    names = sorted(told, key=lambda name: _LEADING.index(name) if name in _LEADING else len(_LEADING))
+    parts = [_part(name, told[name]) for name in names[:4]]
     return _shorten(" · ".join(part for part in parts if part), SUMMARY_CHARS)
+
+
+def _prose(value: Any) -> bool:
+    return isinstance(value, str) and ("\n" in value or (len(value) > 80 and " " in value))
 
 
 def _part(name: str, value: Any) -> str:

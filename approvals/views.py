@@ -18,7 +18,7 @@ from approvals import permissions
 from approvals.actions import decisions
 from approvals.actions.decisions import Ruling
 from approvals.cards import Card, list_rows
-from approvals.errors import CommentRequired, InvalidInput, NotFound, NotTrustable, Refusal
+from approvals.errors import AlreadyDecided, CommentRequired, InvalidInput, NotFound, NotTrustable, Refusal
 from approvals.models import ToolCall
 from approvals.requests import Request, wants
 from approvals.states import Choice, Status
@@ -81,8 +81,10 @@ def decide(request: Request, call_id: UUID) -> HttpResponse:
         raise Http404(refused.message) from None
     except Refusal as refused:
         status = refused.http_status
+        card.call = _find(request, call_id)
         _explain(card, refused, request)
-    card.call = _find(request, call_id)
+    else:
+        card.call = _find(request, call_id)
     if wants(request, "desk-detail"):
         response = render(request, "queue.html#detail", {"card": card, "chosen": True}, status=status)
         return trigger_client_event(response, "nod:refresh")
@@ -177,6 +179,9 @@ def _explain(card: Card, refused: Refusal, request: Request) -> None:
     card.comment = request.POST.get("comment", "")
     if card.form and isinstance(refused, CommentRequired | InvalidInput | NotTrustable):
         card.field_error = refused.message
+    elif isinstance(refused, AlreadyDecided) and card.decision:
+        verb = "denied" if card.decision.choice == Choice.DENY else "approved"
+        card.notice = f"{card.decision.by.get_username()} {verb} this before you."
     else:
         card.notice = refused.message
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.stats import Row, quantiles
-from bench.system import Client, System, doorbells, sign_in
+from bench.system import Client, doorbells, sign_in
+from tests.system import System
 
 WARM_UP = 3
 
@@ -19,7 +20,7 @@ def measure(system: System, rounds: int) -> list[Row]:
 
 
 async def _measure(system: System, rounds: int) -> list[Row]:
-    alice, rita = Client(system, system.alice), Client(system, system.rita)
+    alice, rita = Client(system, "alice", "chat"), Client(system, "rita", "review")
     cookie = await sign_in(system, "rita")
     session = (await alice.post("sessions", {"agent": "assistant"}))["id"]
     samples: dict[str, list[float]] = {}

@@ -4,85 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import websockets
 
-MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
-PATIENCE = 30.0
-
-SETUP = """
-from agents.models import Agent
-agent = Agent.objects.get(slug="assistant")
-agent.parameters = {"delay_ms": 0}
-agent.save()
-"""
-
-
-class System:
-    """One Nod on loopback; `database_url` is empty for SQLite."""
-
-    def __init__(self, folder: Path, database_url: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self.base = f"http://127.0.0.1:{self.port}"
-        self.folder = folder
-        self._env = {**os.environ, "NOD_DATA": str(folder), "DEBUG": "1", "DATABASE_URL": database_url}
-        if not database_url:
-            del self._env["DATABASE_URL"]
-
-    def prepare(self) -> None:
-        self.manage("migrate", "--verbosity", "0")
-        self.manage("seed")
-        self.manage("shell", "--command", SETUP, "--no-imports")
-        self.alice = self.manage("token", "alice", "--scope", "chat").strip()
-        self.rita = self.manage("token", "rita", "--scope", "review").strip()
-
-    def manage(self, *args: str) -> str:
-        return subprocess.run(
-            [sys.executable, MANAGE, *args], env=self._env, capture_output=True, text=True, check=True
-        ).stdout
-
-    @contextmanager
-    def up(self) -> Iterator[psutil.Process]:
-        """Nod's processes, until the block ends."""
-        command = [sys.executable, str(MANAGE), "up", "--port", str(self.port)]
-        log = self.folder / "bench.log"
-        process = subprocess.Popen(command, env=self._env, stdout=log.open("w"), stderr=subprocess.STDOUT)
-        try:
-            self._wait(process, log)
-            yield psutil.Process(process.pid)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(PATIENCE)
-
-    def _wait(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while "ready on http" not in log.read_text():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"Nod did not come up:\n{log.read_text()[-2000:]}")
-            time.sleep(0.05)
+from tests.postgres import server
+from tests.system import PATIENCE, System
 
 
 class Client:
     """One person at the API."""
 
-    def __init__(self, system: System, token: str) -> None:
+    def __init__(self, system: System, user: str, scope: str) -> None:
+        token = system.token(user, scope)
         self.http = httpx.AsyncClient(
-            base_url=f"{system.base}/api/v1/", headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE
+            base_url=f"{system.url}/api/v1/", headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE
         )
 
     async def get(self, path: str) -> Any:
@@ -106,7 +47,7 @@ class Client:
 
 async def sign_in(system: System, user: str) -> str:
     """The Cookie header of a signed-in browser."""
-    async with httpx.AsyncClient(base_url=system.base) as http:
+    async with httpx.AsyncClient(base_url=system.url) as http:
         page = await http.get("/login/")
         form = {"username": user, "password": "nod", "csrfmiddlewaretoken": http.cookies["csrftoken"]}
         answer = await http.post("/login/", data=form, headers={"Referer": str(page.url)})
@@ -118,7 +59,7 @@ async def sign_in(system: System, user: str) -> str:
 async def doorbells(system: System, path: str, cookie: str) -> AsyncIterator[Doorbells]:
     """A browser's socket."""
     url = f"ws://127.0.0.1:{system.port}{path}"
-    async with websockets.connect(url, additional_headers={"Cookie": cookie}, origin=system.base) as ws:  # type: ignore[arg-type]
+    async with websockets.connect(url, additional_headers={"Cookie": cookie}, origin=system.url) as ws:  # type: ignore[arg-type]
         bells = Doorbells(ws)
         await bells.until(lambda bell: bell["kind"] == "hello")
         yield bells
@@ -138,17 +79,9 @@ class Doorbells:
 @contextmanager
 def systems(kind: str) -> Iterator[System]:
     """A prepared system on "sqlite" or "postgresql"."""
-    from tests.postgres import server
-
     with tempfile.TemporaryDirectory(prefix="nod-bench-") as folder:
         if kind == "sqlite":
-            yield _prepared(Path(folder), "")
+            yield System(Path(folder)).prepare()
         else:
             with server() as url:
-                yield _prepared(Path(folder), url)
-
-
-def _prepared(folder: Path, url: str) -> System:
-    system = System(folder, url)
-    system.prepare()
-    return system
+                yield System(Path(folder), DATABASE_URL=url).prepare()

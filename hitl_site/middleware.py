@@ -9,6 +9,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
 
+from hitl_site.views import not_found
+
 
 class ExpiredLogin:
     """An htmx request of somebody who is signed out gets 401 and is sent to sign in, then back to the page.
@@ -25,6 +27,18 @@ class ExpiredLogin:
             return response
         address = f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': _page(request)})}"
         return HttpResponse(status=401, headers={"HX-Redirect": address, "Cache-Control": "no-store"})
+
+
+class CalmNotFound:
+    """One 404 page everywhere. With DEBUG on, Django would show its own, with every address it knows."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        html = response.headers.get("Content-Type", "").startswith("text/html")
+        return not_found(request) if settings.DEBUG and html and response.status_code == 404 else response
 
 
 def _goes_to_login(response: HttpResponse) -> bool:

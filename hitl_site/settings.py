@@ -31,7 +31,6 @@ NOD_MODEL_ID = read.value(env.str, "NOD_MODEL_ID", "", "")
 
 # --- Django -------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "daphne",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -199,6 +198,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "nod": {"level": "INFO"},
+        "psycopg.pool": {"level": "ERROR"},  # it tells of each attempt while a database is away
         "django.request": {"level": "ERROR"},  # a 404 or 403 is an answer, not a fault
         "strands": {"level": "CRITICAL"},  # failures reach the chat and the ledger with their reason
     },

@@ -38,7 +38,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def forbidden(request: HttpRequest, exception: Any = None) -> HttpResponse:
-    return _error(request, "403.html", 403)
+    return _error(request, "403.html", 403, str(exception or ""))
 
 
 def not_found(request: HttpRequest, exception: Any = None) -> HttpResponse:
@@ -50,7 +50,7 @@ def broken(request: HttpRequest) -> HttpResponse:
     return HttpResponse(loader.render_to_string("500.html"), status=500)
 
 
-def _error(request: HttpRequest, template: str, status: int) -> HttpResponse:
+def _error(request: HttpRequest, template: str, status: int, why: str = "") -> HttpResponse:
     """The page; only its message where htmx puts it into another page."""
     part = f"{template}#message" if getattr(request, "htmx", False) else template
-    return render(request, part, status=status)
+    return render(request, part, {"why": why}, status=status)

@@ -8,7 +8,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
-from django.db.models import Max
 from django.db.models.functions import Now
 
 from agents.actions import runs
@@ -53,8 +52,9 @@ def post(session: Session, text: str, idempotency_key: str = "") -> Run:
     if idempotency_key and (run := session.runs.filter(idempotency_key=idempotency_key).first()):
         return run
     run = _new_run(session, idempotency_key)
-    content = [*_unanswered(session), {"text": text}]
-    append(session, run, [{"role": "user", "content": content}])
+    last = session.messages.last()
+    content = [*_unanswered(session, last), {"text": text}]
+    append(session, run, [{"role": "user", "content": content}], after=last.seq if last else 0)
     if not session.title:
         session.title = " ".join(text.split())[:60]
     Session.objects.filter(pk=session.pk).update(title=session.title, active_at=Now())
@@ -64,12 +64,13 @@ def post(session: Session, text: str, idempotency_key: str = "") -> Run:
 @transaction.atomic(durable=True)
 def retry(session: Session) -> Run:
     """Answer the last message once more, after a run that failed or was stopped."""
-    last = session.runs.last()
-    if last is None or last.status in ACTIVE:
+    before = session.runs.last()
+    if before is None or before.status in ACTIVE:
         raise Busy("There is nothing to try again right now.")
     run = _new_run(session, "")
-    if answers := _unanswered(session):
-        append(session, run, [{"role": "user", "content": answers}])
+    last = session.messages.last()
+    if last and (answers := _unanswered(session, last)):
+        append(session, run, [{"role": "user", "content": answers}], after=last.seq)
     return run
 
 
@@ -84,23 +85,21 @@ def _new_run(session: Session, idempotency_key: str) -> Run:
     return run
 
 
-def append(session: Session, run: Run | None, messages: Iterable[dict[str, Any]]) -> int:
-    """Add messages to the end of a session, in the caller's transaction; returns the last number."""
-    last = session.messages.aggregate(last=Max("seq"))["last"] or 0
+def append(session: Session, run: Run | None, messages: Iterable[dict[str, Any]], *, after: int) -> int:
+    """Add messages behind number `after`, in the caller's transaction; returns the last number."""
     rows = [
         Message(session=session, run=run, seq=number, role=message["role"], content=message["content"])
-        for number, message in enumerate(messages, last + 1)
+        for number, message in enumerate(messages, after + 1)
     ]
     Message.objects.bulk_create(rows)
-    return last + len(rows)
+    return after + len(rows)
 
 
-def _unanswered(session: Session) -> list[dict[str, Any]]:
+def _unanswered(session: Session, last: Message | None) -> list[dict[str, Any]]:
     """Tool results that the last message still lacks, because its run was stopped or failed.
 
     Without them no model takes the conversation. They say what the ledger says.
     """
-    last = session.messages.last()
     if last is None or last.role != "assistant" or not last.tool_uses():
         return []
     calls = {call.tool_use_id: call for call in ToolCall.objects.filter(session=session.key, turn=last.seq)}
@@ -144,9 +143,14 @@ def _sentence(call: ToolCall) -> str:
             return "Cancelled: the run was stopped before this was done."
 
 
-def for_model(session: Session, window: int = WINDOW) -> list[dict[str, Any]]:
-    """The end of the conversation as a model takes it: starts with a user's text, roles alternate."""
-    rows = list(session.messages.order_by("-seq")[:window])[::-1]
+def newest(session: Session, count: int = WINDOW) -> list[Message]:
+    """The last messages of a session, in order."""
+    return list(session.messages.order_by("-seq")[:count])[::-1]
+
+
+def for_model(rows: list[Message]) -> list[dict[str, Any]]:
+    """Messages as a model takes them: it starts with a user's text, roles alternate."""
+    rows = list(rows)
     while rows and not (rows[0].role == "user" and _plain(rows[0])):
         rows.pop(0)
     messages: list[dict[str, Any]] = []

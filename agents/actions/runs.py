@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from celery import current_app
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
@@ -29,10 +30,8 @@ def enqueue_on_commit(run_id: Any) -> None:
 def enqueue(run_id: Any) -> None:
     """Wake a worker. The message may be lost: the sweeper finds what is due."""
     global _broker_down
-    from agents.tasks import advance
-
     try:
-        advance.apply_async((str(run_id),), ignore_result=True)
+        current_app.send_task("agents.tasks.advance", (str(run_id),), ignore_result=True)
         _broker_down = False
     except Exception as error:  # whatever the broker's client raises: the run is in the database
         if not _broker_down:

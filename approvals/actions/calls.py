@@ -92,7 +92,7 @@ def start_approved(call: ToolCall, request: Request, epoch: int) -> ToolCall:
         if call.status != Status.APPROVED:
             raise LostClaim(f"The call is {call.status} and not approved.")
         return _lapse(call, "The approval was not used in time.")
-    call.refresh_from_db()
+    call.status, call.epoch = Status.STARTED, epoch
     audit.record("call.started", AGENT, call=call)
     events.ring(events.APPROVALS, "changed", call=str(call.pk))
     return call
@@ -103,7 +103,7 @@ def _changed(call: ToolCall, judged: Judged) -> str:
     stored = call_digest(
         session=call.session, tool=call.tool, definition=judged.tool.definition, arguments=call.arguments
     )
-    decision = call.decisions.last()
+    decision = max(call.decisions.all(), key=lambda one: one.pk, default=None)
     if judged.tool.definition != call.definition:
         return "The tool's definition changed after the decision."
     if decision is None or not stored == call.digest == decision.digest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +65,12 @@ def examine(request: Request) -> Judged:
 
 def rules() -> list[Rule]:
     """All enabled policies."""
-    return [_rule(row) for row in ToolPolicy.objects.filter(enabled=True).prefetch_related("groups")]
+    found: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for row in ToolPolicy.objects.filter(enabled=True).values(*_COLUMNS, "groups__name"):  # one query, joined
+        _, groups = found.setdefault(row["name"], (row, []))
+        if row["groups__name"]:
+            groups.append(row["groups__name"])
+    return [_rule(row, tuple(sorted(groups))) for row, groups in found.values()]
 
 
 def live_grant(session: str, tool: Tool) -> TrustGrant | None:
@@ -77,27 +81,27 @@ def live_grant(session: str, tool: Tool) -> TrustGrant | None:
     return grants.order_by("expires_at").first()
 
 
-def arguments_as_run(arguments: Any) -> Any:
-    """Arguments after the round trip through their canonical form: exactly what the digest covers."""
-    return json.loads(canonical(arguments))
+_COLUMNS = (
+    "name", "tool", "effect", "agent", "provider", "risk", "requester_may_decide", "open_for", "executable_for",
+    "trust_expires_in", "trust_max_uses",
+)  # fmt: skip
 
 
-def _rule(row: ToolPolicy) -> Rule:
-    groups = tuple(sorted(group.name for group in row.groups.all()))
+def _rule(row: dict[str, Any], groups: tuple[str, ...]) -> Rule:
     terms = Terms(
         groups=groups or Terms().groups,
-        requester_may_decide=row.requester_may_decide,
-        open_for=row.open_for,
-        executable_for=row.executable_for,
-        trust_expires_in=row.trust_expires_in,
-        trust_max_uses=row.trust_max_uses,
+        requester_may_decide=row["requester_may_decide"],
+        open_for=row["open_for"],
+        executable_for=row["executable_for"],
+        trust_expires_in=row["trust_expires_in"],
+        trust_max_uses=row["trust_max_uses"],
     )
     return Rule(
-        name=row.name,
-        tool=row.tool,
-        effect=Effect(row.effect),
-        agent=row.agent,
-        provider=row.provider,
-        risk=Risk(row.risk) if row.risk else None,
+        name=row["name"],
+        tool=row["tool"],
+        effect=Effect(row["effect"]),
+        agent=row["agent"],
+        provider=row["provider"],
+        risk=Risk(row["risk"]) if row["risk"] else None,
         terms=terms,
     )

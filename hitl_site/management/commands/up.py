@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
-from django.db import connections
+from django.db import OperationalError, connections
 
 from hitl_site import embedded
 from hitl_site.preflight import CannotStart, only_one, prepare_folder, require_free_port
@@ -103,6 +103,10 @@ def _start_valkey(supervisor: Supervisor) -> None:
 
 
 def _prepare_database(*, seed: bool) -> None:
+    try:
+        connections["default"].ensure_connection()
+    except OperationalError as error:
+        raise CannotStart(f"The database can't be reached: {' '.join(str(error).split())}") from error
     call_command("migrate", interactive=False, verbosity=0)
     if seed:
         call_command("seed", verbosity=0)

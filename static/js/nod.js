@@ -1,0 +1,92 @@
+// What every page needs: morphs that keep what people typed and opened, drafts that survive an expired login,
+// ages that tick, and a sentence when the server did not answer.
+(() => {
+  const TYPED = "textarea, select, input:not([type=hidden])";
+  const $ = (id) => document.getElementById(id);
+
+  // A refresh never closes what is open, nor overwrites what is being typed.
+  Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, element) => {
+    if (name === "open" && element.matches("details, dialog")) return false;
+    if (name === "value" && element.matches(TYPED)) return false;
+    if (name === "hidden" && element.matches(".panel, #bar-row")) return false;
+    return true;
+  };
+
+  // --- Drafts: typed text lives in this tab until it was sent ---
+  const slot = (field) => `nod:draft:${field.dataset.draft}`;
+  const drafts = (root) => root.querySelectorAll("textarea[data-draft]");
+  const restore = (root) =>
+    drafts(root).forEach((field) => {
+      const kept = sessionStorage.getItem(slot(field));
+      if (kept && !field.value) field.value = kept;
+    });
+  document.addEventListener("input", ({ target }) => {
+    if (target.dataset?.draft) sessionStorage.setItem(slot(target), target.value);
+    enable();
+  });
+  const sent = new WeakMap();
+  document.addEventListener("htmx:beforeRequest", ({ detail }) => {
+    if (detail.elt.tagName === "FORM") drafts(detail.elt).forEach((field) => sent.set(field, field.value));
+  });
+  document.addEventListener("htmx:afterRequest", ({ detail }) => {
+    const { status } = detail.xhr; // detail.successful is not there yet where the answer is a redirect
+    if (status < 200 || status > 299 || detail.elt.tagName !== "FORM") return;
+    drafts(detail.elt).forEach((field) => {
+      sessionStorage.removeItem(slot(field));
+      if (field.value === sent.get(field)) field.value = "";
+    });
+    enable();
+  });
+
+  // --- Buttons that wait for a text ---
+  function enable() {
+    document.querySelectorAll("button[data-needs]").forEach((button) => {
+      button.disabled = !$(button.dataset.needs)?.value.trim();
+    });
+  }
+
+  // --- Ages, by the server's clock ---
+  const UNITS = [[86400, "d", "day"], [3600, "h", "hour"], [60, "min", "minute"], [1, "s", "second"]];
+  const skew = Number(document.body.dataset.now) - Date.now() || 0;
+  function span(seconds, words) {
+    const [size, short, word] = UNITS.find(([size]) => seconds >= size) || UNITS[3];
+    const number = Math.floor(seconds / size);
+    return words ? `${number} ${word}${number === 1 ? "" : "s"}` : `${number} ${short}`;
+  }
+  function tick() {
+    document.querySelectorAll("time[data-since]").forEach((time) => {
+      const seconds = Math.max(0, (Date.now() + skew) / 1000 - Number(time.dataset.since));
+      const text = span(seconds, "words" in time.dataset) + ("ago" in time.dataset ? " ago" : "");
+      if (time.textContent !== text) time.textContent = text;
+    });
+  }
+  setInterval(tick, 1000);
+
+  // --- Sentences ---
+  let hiding;
+  window.nod = {
+    say(text) { $("announce").textContent = text; },
+    warn(text) {
+      const toast = $("toast");
+      toast.textContent = text;
+      toast.hidden = false;
+      clearTimeout(hiding);
+      hiding = setTimeout(() => { toast.hidden = true; }, 8000);
+    },
+  };
+  const wrote = (detail) => detail.requestConfig?.verb === "post";
+  const silence = "Nod did not answer. Look at the page again before you repeat it.";
+  ["htmx:sendError", "htmx:timeout"].forEach((name) =>
+    document.addEventListener(name, ({ detail }) => { if (wrote(detail)) nod.warn(silence); }));
+  document.addEventListener("htmx:responseError", ({ detail }) => {
+    if (detail.xhr.status >= 500 && wrote(detail)) nod.warn("Something broke on the server. Look at the page again before you repeat it.");
+  });
+
+  function arrived(root) {
+    restore(root);
+    enable();
+    tick();
+  }
+  document.addEventListener("htmx:afterSwap", ({ detail }) => arrived(detail.target));
+  arrived(document);
+})();

@@ -1,0 +1,114 @@
+// The queue: keys, the half second in which nothing can be decided, and which row is chosen.
+(() => {
+  const QUIET = 500;
+  const $ = (id) => document.getElementById(id);
+  const rows = () => [...document.querySelectorAll("#queue-list #waiting .row")];
+  let changedAt = performance.now();
+  let place = 0;
+  let known = new Set(rows().map((row) => row.dataset.call));
+
+  const armed = () => performance.now() - changedAt >= QUIET;
+  const visible = (element) => !!element && element.getClientRects().length > 0;
+  const openPanel = () => document.querySelector(".panel:not([hidden])");
+
+  // --- Nothing is decided by accident ---
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("[data-decision]") || armed()) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, true);
+
+  // --- The forms behind "Trust…" and "Deny…" ---
+  function open(id) {
+    document.querySelectorAll(".panel").forEach((panel) => { panel.hidden = panel.id !== id; });
+    $("bar-row").hidden = true;
+    ($(id).querySelector("textarea") || $(id).querySelector("select"))?.focus();
+  }
+  function close() {
+    const panel = openPanel();
+    if (!panel) return false;
+    panel.hidden = true;
+    $("bar-row").hidden = false;
+    document.activeElement?.blur();
+    return true;
+  }
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-opens], [data-closes], [data-keys]");
+    if (!link) return;
+    event.preventDefault();
+    if (link.dataset.opens) open(link.dataset.opens);
+    else if (link.dataset.closes) close();
+    else $("keys").showModal();
+  });
+
+  // --- Keys ---
+  const inField = (target) => target.closest?.("input, textarea, select, [contenteditable]");
+  function scrollFirst() {
+    const top = document.querySelector(".top").getBoundingClientRect().bottom;
+    const head = $("card-head").getBoundingClientRect();
+    if (head.top >= top - 1 && head.top < innerHeight - 40) return false;
+    scrollTo({ top: scrollY + $("card").getBoundingClientRect().top - top });
+    return true;
+  }
+  function press(id) {
+    const button = $(id) || document.querySelector(`[data-opens="${id}"]`);
+    if (!visible($("card")) || !button || openPanel() || !armed() || scrollFirst()) return;
+    if (id === "approve-form") button.requestSubmit();
+    else open(id);
+  }
+  function move(step) {
+    const all = rows();
+    if (!all.length) return;
+    const at = all.findIndex((row) => row.getAttribute("aria-current"));
+    const next = at < 0 ? Math.min(place, all.length - 1) : Math.min(Math.max(at + step, 0), all.length - 1);
+    if (next !== at) all[next].click();
+    all[next].scrollIntoView({ block: "nearest" });
+  }
+  const KEYS = {
+    a: () => press("approve-form"),
+    d: () => $("deny-form") && press("deny-form"),
+    t: () => $("trust-form") && press("trust-form"),
+    r: () => { const raw = $("raw"); if (visible(raw)) raw.open = !raw.open; },
+    j: () => move(1),
+    k: () => move(-1),
+    "?": () => $("keys").showModal(),
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !$("keys").open && close()) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || $("keys").open) return;
+    if (inField(event.target)) return;
+    const act = KEYS[event.key.toLowerCase()];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
+
+  // --- Around a swap ---
+  document.addEventListener("htmx:configRequest", ({ detail }) => {
+    if (detail.elt.id === "queue-list") detail.parameters.set("selected", $("card")?.dataset.call ?? "");
+  });
+  function choose() {
+    const call = $("card")?.dataset.call;
+    document.querySelectorAll("#queue-list .row").forEach((row) => {
+      if (row.dataset.call === call) row.setAttribute("aria-current", "true");
+      else row.removeAttribute("aria-current");
+    });
+    const at = rows().findIndex((row) => row.dataset.call === call);
+    if (at >= 0) place = at;
+  }
+  function greet() {
+    const fresh = rows().filter((row) => !known.has(row.dataset.call));
+    fresh.forEach((row) => row.parentElement.classList.add("fresh"));
+    if (fresh.length) nod.say(fresh.length === 1 ? `New call: ${fresh[0].querySelector(".tool").textContent}` : `${fresh.length} new calls`);
+    known = new Set(rows().map((row) => row.dataset.call));
+    const count = Number($("pending").dataset.count);
+    document.title = `${count ? `(${count}) ` : ""}Approvals · Nod`;
+  }
+  document.addEventListener("htmx:afterSwap", ({ detail }) => {
+    if (detail.target.id === "desk-detail") changedAt = performance.now();
+    choose();
+    if (detail.target.id === "desk-detail" && $("outcome")) nod.say($("outcome").textContent.replace(/\s+/g, " ").trim());
+  });
+  document.addEventListener("htmx:afterSettle", ({ detail }) => { if (detail.target.id === "queue-list") greet(); });
+  choose();
+})();

@@ -1,0 +1,99 @@
+"""A real Nod and a real Chromium, one of each for all browser tests of a worker."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.system import System
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+SignIn = Callable[..., Page]
+
+# What Chromium logs by itself when a decision is refused on purpose, or the network or the server is away.
+EXPECTED = (
+    "the server responded with a status of 4",
+    "ERR_INTERNET_DISCONNECTED",
+    "ERR_CONNECTION",
+    "WebSocket",
+)
+
+expect.set_options(timeout=15_000)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of them in one worker: they share a system and a browser."""
+    for item in items:
+        if "/e2e/" in item.path.as_posix():
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def nod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    system = System(tmp_path_factory.mktemp("nod")).prepare()
+    with system.up():
+        yield system
+    assert "Traceback" not in system.log(), system.log()
+    assert "ERROR" not in system.log(), system.log()
+
+
+@pytest.fixture
+def sign_in_to(chromium: Browser) -> Iterator[Callable[[System], SignIn]]:
+    """Signs people in, each in a browser of their own. At the end no console may hold an error."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def listen(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not any(word in message.text for word in EXPECTED):
+            complaints.append(f"{message.text} ({message.location})")
+
+    def open_page(nod: System, user: str, path: str = "/", **options: Any) -> Page:
+        context = chromium.new_context(base_url=nod.url, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", listen)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto("/login/")
+        page.get_by_label("Name").fill(user)
+        page.get_by_label("Password").fill("nod")
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(lambda url: "/login/" not in url)
+        page.goto(path)
+        return page
+
+    yield lambda nod: partial(open_page, nod)
+    for context in contexts:
+        context.close()
+    assert not complaints
+
+
+@pytest.fixture
+def sign_in(nod: System, sign_in_to: Callable[[System], SignIn]) -> SignIn:
+    """The same, for the system that all tests share."""
+    return sign_in_to(nod)

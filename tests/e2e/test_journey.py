@@ -1,0 +1,256 @@
+"""Two and three people side by side, on the real thing."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.e2e.conftest import SignIn
+from tests.system import System
+
+QUIET = 600  # ms after which a card takes decisions
+
+
+def say(page: Page, text: str) -> None:
+    page.get_by_label("Message").fill(text)
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator(".bubble").last).to_have_text(text)
+
+
+def address() -> str:
+    """An address that no other test uses."""
+    return f"dev-{secrets.token_hex(4)}@example.com"
+
+
+def open_call(page: Page, text: str) -> Locator:
+    """Chooses the waiting call whose row holds the text; returns its card."""
+    page.locator("#waiting .row", has_text=text).click()
+    card = page.locator("#card.chosen, #card").filter(has_text=text)
+    expect(card).to_be_visible()
+    page.wait_for_timeout(QUIET)
+    return card
+
+
+def deny(page: Page, reason: str) -> None:
+    page.get_by_role("button", name="Deny…").click()
+    page.get_by_label(re.compile("Why not")).fill(reason)
+    page.get_by_role("button", name="Deny", exact=True).click()
+    expect(page.locator("#outcome")).to_contain_text("Denied by")
+
+
+def sent(nod: System, to: str) -> int:
+    return sum(mail["To"] == to for mail in nod.mails())
+
+
+def test_it_shows_a_call_live_and_sends_the_mail_once(nod: System, sign_in: SignIn) -> None:
+    rita, alice, to = sign_in("rita", "/approvals/"), sign_in("alice"), address()
+    say(alice, f"Please send an email to {to} asking which features will be in the launch")
+    row = rita.locator("#waiting .row", has_text=to)
+    expect(row).to_be_visible()
+    expect(alice.locator(".call .state")).to_contain_text("Waiting for")
+    assert sent(nod, to) == 0
+    card = open_call(rita, to)
+    expect(card).to_contain_text("which features will be in the launch")
+    expect(card).to_contain_text("Ask before mail goes out")
+    rita.get_by_role("button", name="Approve").click()
+    expect(rita.locator("#outcome")).to_contain_text("Approved by rita")
+    expect(alice.locator(".words").last).to_contain_text(f"Email sent to {to}")
+    expect(rita.locator("#outcome")).to_contain_text("Done")
+    expect(row).to_have_count(0)
+    assert sent(nod, to) == 1
+
+
+def test_it_tells_the_chat_why_a_call_was_denied(nod: System, sign_in: SignIn) -> None:
+    rita, alice, to = sign_in("rita", "/approvals/"), sign_in("alice"), address()
+    say(alice, f"Email {to} about the launch")
+    open_call(rita, to)
+    deny(rita, "The launch is secret until Monday.")
+    expect(alice.locator(".call .state")).to_contain_text("Denied by rita")
+    expect(alice.locator(".words").last).to_contain_text("The launch is secret until Monday.")
+    assert sent(nod, to) == 0
+
+
+def test_it_trusts_in_one_session_only_until_it_is_revoked(nod: System, sign_in: SignIn) -> None:
+    rita, alice = sign_in("rita", "/approvals/"), sign_in("alice")
+    first, second, third, fourth = address(), address(), address(), address()
+    say(alice, f"Email {first} about the launch")
+    open_call(rita, first)
+    rita.get_by_role("button", name="Trust…").click()
+    rita.get_by_role("button", name="Approve and trust").click()
+    expect(alice.locator(".words").last).to_contain_text(f"Email sent to {first}")
+    say(alice, f"Email {second} about the launch")
+    expect(alice.locator(".words").last).to_contain_text(f"Email sent to {second}")
+    other = sign_in("alice", "/chat/")
+    say(other, f"Email {third} about the launch")
+    expect(rita.locator("#waiting .row", has_text=third)).to_be_visible()
+    alice.get_by_role("button", name="Revoke").click()
+    expect(alice.get_by_role("button", name="Revoke")).to_have_count(0)
+    say(alice, f"Email {fourth} about the launch")
+    expect(rita.locator("#waiting .row", has_text=fourth)).to_be_visible()
+    assert [sent(nod, to) for to in (first, second, third, fourth)] == [1, 1, 0, 0]
+
+
+def test_it_asks_nobody_about_the_weather(sign_in: SignIn) -> None:
+    alice = sign_in("alice")
+    say(alice, "What is the weather in Brno?")
+    expect(alice.locator(".words").last).to_contain_text("Brno")
+    expect(alice.locator(".call .state")).to_contain_text("done")
+
+
+def test_it_never_offers_trust_for_deleting_files(nod: System, sign_in: SignIn) -> None:
+    rita, alice = sign_in("rita", "/approvals/"), sign_in("alice")
+    say(alice, "Please delete reports/2025-q3.txt")
+    open_call(rita, "2025-q3")
+    expect(rita.get_by_role("button", name="Approve")).to_be_visible()
+    expect(rita.get_by_role("button", name="Trust…")).to_have_count(0)
+    file = nod.folder / "workspace" / "reports" / "2025-q3.txt"
+    assert file.exists()
+    rita.get_by_role("button", name="Approve").click()
+    expect(alice.locator(".words").last).to_contain_text("Deleted")
+    assert not file.exists()
+
+
+def test_it_decides_each_of_two_calls_by_itself(nod: System, sign_in: SignIn) -> None:
+    rita, alice, yes, no = sign_in("rita", "/approvals/"), sign_in("alice"), address(), address()
+    say(alice, f"email {yes} and {no} about the launch")
+    open_call(rita, no)
+    deny(rita, "Not this one.")
+    open_call(rita, yes)
+    rita.get_by_role("button", name="Approve").click()
+    expect(alice.locator(".words").last).to_contain_text(f"Email sent to {yes}")
+    assert (sent(nod, yes), sent(nod, no)) == (1, 0)
+
+
+def test_it_tells_the_loser_of_a_race_who_decided(nod: System, sign_in: SignIn) -> None:
+    rita, remy, alice, to = (
+        sign_in("rita", "/approvals/"),
+        sign_in("remy", "/approvals/"),
+        sign_in("alice"),
+        address(),
+    )
+    say(alice, f"Email {to} about the launch")
+    open_call(rita, to)
+    open_call(remy, to)
+    remy.context.set_offline(True)  # remy's page does not hear of it
+    rita.get_by_role("button", name="Approve").click()
+    expect(rita.locator("#outcome")).to_contain_text("Approved by rita")
+    remy.route("**/approvals/*/", lambda route: route.abort())
+    remy.context.set_offline(False)
+    remy.unroute("**/approvals/*/")
+    expect(remy.locator("#outcome, .notice.bad").first).to_contain_text(re.compile("rita"))
+    expect(alice.locator(".words").last).to_contain_text(f"Email sent to {to}")
+    assert sent(nod, to) == 1
+
+
+def test_it_says_at_once_that_somebody_else_decided(sign_in: SignIn) -> None:
+    rita, remy, alice, to = (
+        sign_in("rita", "/approvals/"),
+        sign_in("remy", "/approvals/"),
+        sign_in("alice"),
+        address(),
+    )
+    say(alice, f"Email {to} about the launch")
+    open_call(rita, to)
+    open_call(remy, to)
+    rita.get_by_role("button", name="Approve").click()
+    expect(remy.locator("#outcome")).to_contain_text("Approved by rita")
+    expect(remy.get_by_role("button", name="Approve")).to_have_count(0)
+
+
+def test_it_shows_the_same_after_a_reload(sign_in: SignIn) -> None:
+    alice, to = sign_in("alice"), address()
+    say(alice, f"Email {to} about the launch")
+    expect(alice.locator(".call .state")).to_contain_text("Waiting for")
+    before = alice.locator("#flow").inner_text()
+    alice.reload()
+    clock = re.compile(r"\d+ (s|min)")
+    assert clock.sub("", alice.locator("#flow").inner_text()) == clock.sub("", before)
+
+
+def test_it_stops_a_waiting_run(nod: System, sign_in: SignIn) -> None:
+    rita, alice, to = sign_in("rita", "/approvals/"), sign_in("alice"), address()
+    say(alice, f"Email {to} about the launch")
+    expect(rita.locator("#waiting .row", has_text=to)).to_be_visible()
+    alice.get_by_role("button", name="Stop").click()
+    expect(alice.locator(".call .state")).to_contain_text("Cancelled")
+    expect(rita.locator("#waiting .row", has_text=to)).to_have_count(0)
+    say(alice, "What is the weather in Brno?")
+    expect(alice.locator(".words").last).to_contain_text("Brno")
+    assert sent(nod, to) == 0
+
+
+def test_it_decides_with_the_keyboard_alone(nod: System, sign_in: SignIn) -> None:
+    rita, alice, yes, no = sign_in("rita", "/approvals/"), sign_in("alice"), address(), address()
+    say(alice, f"email {yes} and {no} about the launch")
+    expect(rita.locator("#waiting .row", has_text=no)).to_be_visible()
+    for to, keys in ((yes, "a"), (no, "d")):
+        for _ in range(30):
+            if rita.locator("#card", has_text=to).count():
+                break
+            rita.keyboard.press("j")
+            rita.wait_for_timeout(150)
+        rita.wait_for_timeout(QUIET)
+        rita.keyboard.press(keys)
+        if keys == "d":
+            rita.keyboard.type("No, thank you.")
+            rita.keyboard.press("Tab")
+            rita.keyboard.press("Enter")
+        expect(rita.locator("#outcome")).to_be_visible()
+        rita.goto("/approvals/")
+    expect(alice.locator(".words").last).to_contain_text(f"Email sent to {yes}")
+    assert (sent(nod, yes), sent(nod, no)) == (1, 0)
+
+
+def test_it_makes_nothing_of_markup_in_arguments(sign_in: SignIn) -> None:
+    rita, alice, mark = sign_in("rita", "/approvals/"), sign_in("alice"), secrets.token_hex(4)
+    requests: list[str] = []
+    rita.on("request", lambda request: requests.append(request.url))
+    text = f'<img src=/{mark} onerror="document.title=1"> <b hx-get="/{mark}" hx-trigger="load">x</b> {mark}'
+    to = address()
+    say(alice, f"Email {to} about {text}")
+    card = open_call(rita, to)
+    expect(card).to_contain_text(f"<img src=/{mark}")
+    assert not [url for url in requests if mark in url]
+    assert card.locator("img, [hx-get='/" + mark + "']").count() == 0
+
+
+def test_it_leads_back_after_an_expired_login(sign_in: SignIn) -> None:
+    alice = sign_in("alice")
+    say(alice, "What is the weather in Brno?")
+    expect(alice.locator(".words").last).to_contain_text("Brno")
+    here = alice.url
+    alice.context.clear_cookies(name="sessionid")
+    alice.get_by_label("Message").fill("A long text that must not get lost")
+    alice.get_by_role("button", name="Send").click()
+    alice.wait_for_url("**/login/**")
+    alice.get_by_label("Name").fill("alice")
+    alice.get_by_label("Password").fill("nod")
+    alice.get_by_role("button", name="Sign in").click()
+    alice.wait_for_url(here)
+    expect(alice.get_by_label("Message")).to_have_value("A long text that must not get lost")
+
+
+def test_it_refuses_an_empty_and_an_overlong_message_and_keeps_the_text(sign_in: SignIn) -> None:
+    alice = sign_in("alice")
+    box = alice.get_by_label("Message")
+    box.fill("x" * 200_000)
+    alice.get_by_role("button", name="Send").click()
+    expect(alice.locator("#text-error")).to_contain_text("20,000")
+    assert len(box.input_value()) == 200_000
+    box.fill("   ")
+    alice.get_by_role("button", name="Send").click()
+    expect(alice.locator("#text-error")).to_contain_text("empty")
+
+
+def test_it_fits_a_phone(nod: System, sign_in: SignIn, tmp_path: Path) -> None:
+    alice, to = sign_in("alice"), address()
+    say(alice, f"Email {to} about the launch")
+    rita = sign_in("rita", "/approvals/", viewport={"width": 390, "height": 800})
+    open_call(rita, to)
+    assert rita.evaluate("document.scrollingElement.scrollWidth") <= 390
+    rita.get_by_role("button", name="Approve").click()
+    expect(alice.locator(".words").last).to_contain_text(f"Email sent to {to}")
+    assert sent(nod, to) == 1

@@ -1,0 +1,164 @@
+"""The environment: a wrong value stops the start with one clear line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "k3y" * 20
+SHOW = """
+import json, os
+os.environ["DJANGO_SETTINGS_MODULE"] = "hitl_site.settings"
+from django.conf import settings
+print(json.dumps({name: getattr(settings, name) for name in %r}, default=str))
+"""
+
+
+def python(code, tmp_path, **env):
+    plain = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "NOD_DATA": str(tmp_path / "data")}
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**plain, **env}, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def read(tmp_path):
+    """read("NAME", …, ENV="…"): these settings as a new process sees them."""
+
+    def run(*names, **env):
+        import json
+
+        done = python(SHOW % (names,), tmp_path, **env)
+        assert done.returncode == 0, done.stderr
+        return tuple(json.loads(done.stdout).values())
+
+    return run
+
+
+@pytest.fixture
+def complaint(tmp_path):
+    """complaint(ENV="…"): the one line that `manage.py check` ends with."""
+
+    def run(**env):
+        plain = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "NOD_DATA": str(tmp_path / "data"), "DEBUG": "1"}
+        done = subprocess.run(
+            [sys.executable, "manage.py", "migrate", "--plan"],
+            cwd=ROOT, env={**plain, **env}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode != 0
+        lines = done.stderr.strip().splitlines()
+        assert len(lines) == 1, done.stderr
+        return lines[0]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "hint"),
+    [
+        ("DEBUG", "maybe", "1 or 0"),
+        ("PORT", "http", "8000"),
+        ("PORT", "0", "65535"),
+        ("PORT", "70000", "65535"),
+        ("DATABASE_URL", "mysql://u:p@h/db", "postgres://"),
+        ("DATABASE_URL", "postgres://h:port/db", "postgres://"),
+        ("DATABASE_URL", "nonsense", "postgres://"),
+        ("REDIS_URL", "http://localhost", "redis://"),
+        ("REDIS_URL", "localhost:6379", "redis://"),
+        ("CELERY_BROKER_URL", "kafka://x", "amqp://"),
+        ("CSRF_TRUSTED_ORIGINS", "nod.example.org", "https://"),
+        ("EMAIL_URL", "pigeon://loft", "smtp://"),
+        ("SECRET_KEY_FILE", "/nowhere/key", "SECRET_KEY"),
+        ("NOD_DATA", "/dev/null/data", "NOD_DATA"),
+    ],
+)
+def test_it_says_in_one_line_what_is_wrong(complaint, name, wrong, hint):
+    line = complaint(**{name: wrong})
+    assert name.removesuffix("_FILE") in line
+    assert hint in line
+
+
+@pytest.mark.parametrize("env", [{}, {"SECRET_KEY": ""}], ids=["missing", "empty"])
+def test_it_demands_a_secret_key_in_production(complaint, env):
+    line = complaint(DEBUG="0", ALLOWED_HOSTS="nod.example.org", **env)
+    assert "SECRET_KEY is missing" in line
+
+
+def test_it_demands_a_long_secret_key_in_production(complaint):
+    assert "too short" in complaint(DEBUG="0", SECRET_KEY="short")
+
+
+def test_it_is_off_unless_told(read):
+    debug, hosts, demo = read("DEBUG", "ALLOWED_HOSTS", "DEMO", SECRET_KEY=KEY)
+    assert (debug, hosts, demo) == (False, [], False)
+
+
+def test_it_secures_production(read):
+    names = ("SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SECURE_SSL_REDIRECT", "SECRET_KEY")
+    assert read(*names, SECRET_KEY=KEY) == (True, True, True, KEY)
+    assert read(*names[:3], DEBUG="1") == (False, False, False)
+
+
+def test_it_makes_a_key_once_on_a_laptop(read, tmp_path):
+    [first], [second] = read("SECRET_KEY", DEBUG="1"), read("SECRET_KEY", DEBUG="1")
+    assert first == second == (tmp_path / "data" / "secret-key").read_text()
+    assert len(first) >= 50
+    assert (tmp_path / "data" / "secret-key").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "setting", "expected"),
+    [
+        ("SECRET_KEY", KEY, "SECRET_KEY", KEY),
+        ("REDIS_URL", "redis://:secret@redis:6379/0", "REDIS_URL", "redis://:secret@redis:6379/0"),
+        ("EMAIL_URL", "smtp://nod:secret@mail:25", "EMAIL_HOST_PASSWORD", "secret"),
+    ],
+)
+def test_it_reads_a_secret_from_a_file(read, tmp_path, name, content, setting, expected):
+    file = tmp_path / "secret"
+    file.write_text(content + "\n")
+    assert read(setting, **{"SECRET_KEY": KEY, f"{name}_FILE": str(file)} | _without(name)) == (expected,)
+
+
+def _without(name):
+    return {"SECRET_KEY": ""} if name == "SECRET_KEY" else {}
+
+
+def test_it_takes_a_database_url_from_a_file(read, tmp_path):
+    file = tmp_path / "url"
+    file.write_text("postgres://nod:secret@db:5433/nod\n")
+    [databases] = read("DATABASES", DEBUG="1", DATABASE_URL_FILE=str(file))
+    default = databases["default"]
+    assert (default["HOST"], default["PORT"], default["PASSWORD"]) == ("db", 5433, "secret")
+
+
+def test_it_uses_sqlite_and_its_own_valkey_by_default(read, tmp_path):
+    databases, url, broker, embedded = read(
+        "DATABASES", "REDIS_URL", "CELERY_BROKER_URL", "EMBEDDED_REDIS", DEBUG="1"
+    )
+    assert databases["default"]["NAME"] == str(tmp_path / "data" / "nod.sqlite3")
+    assert databases["default"]["OPTIONS"]["transaction_mode"] == "IMMEDIATE"
+    assert embedded
+    assert url.startswith("unix:///")
+    assert broker == url.replace("unix://", "redis+socket://")
+
+
+def test_it_uses_the_broker_that_it_is_given(read):
+    names = ("REDIS_URL", "CELERY_BROKER_URL", "EMBEDDED_REDIS")
+    redis, broker = "valkey://cache:6379/1", "amqp://rabbit/"
+    assert read(*names, DEBUG="1", REDIS_URL=redis, CELERY_BROKER_URL=broker) == (redis, broker, False)
+    assert read(*names, DEBUG="1", REDIS_URL=redis) == (redis, "redis://cache:6379/1", False)
+
+
+def test_it_never_times_out_idle_subscriptions(read):
+    """redis-py 8 gives up after 5 s, which closes every idle socket (channels_redis#422)."""
+    [layers] = read("CHANNEL_LAYERS", DEBUG="1")
+    assert [host["socket_timeout"] for host in layers["default"]["CONFIG"]["hosts"]] == [None]
+
+
+def test_it_shows_no_secret_when_it_complains(complaint):
+    line = complaint(DATABASE_URL="mysql://nod:hunter2@db/nod")
+    assert "hunter2" not in line
