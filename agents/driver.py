@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
+from django.db import DatabaseError
 
 from agents import runtimes
 from agents.actions import conversations, runs
@@ -57,6 +57,7 @@ def _prepare(run: Run) -> tuple[LedgerGate, port.Job, bool]:
     rows = conversations.newest(run.session)
     gate = LedgerGate(run, names, rows[-1] if rows else None)
     messages = conversations.for_model(rows)
+    resuming = bool(messages) and messages[-1]["role"] == "assistant"
     job = port.Job(
         session=run.session.key,
         messages=messages,
@@ -66,25 +67,26 @@ def _prepare(run: Run) -> tuple[LedgerGate, port.Job, bool]:
         model_id=agent.model_id,
         parameters=agent.parameters,
         tools=names,
-        max_steps=agent.max_steps - run.steps,
+        max_steps=agent.max_steps - run.steps + resuming,  # the calls of the last answer are no step
         gate=gate,
     )
-    return gate, job, bool(messages) and messages[-1]["role"] == "assistant"
+    return gate, job, resuming
 
 
-async def _play(run: Run, gate: LedgerGate, job: port.Job, stream: AsyncIterator[port.Event]) -> None:
+async def _play(run: Run, gate: LedgerGate, job: port.Job, stream: port.Events) -> None:
     draft = Draft(run, job)
-    async for event in stream:
-        if gate.lost:
-            raise gate.lost
-        match event:
-            case port.Text(text):
-                await draft.add(text)
-            case port.Said(message):
-                await draft.clear()
-                gate.hear(message)
-            case _:
-                await sync_to_async(_end)(gate, job, event)
+    async with contextlib.aclosing(stream):
+        async for event in stream:
+            if gate.lost:
+                raise gate.lost
+            match event:
+                case port.Text(text):
+                    await draft.add(text)
+                case port.Said(message):
+                    await draft.clear()
+                    gate.hear(message)
+                case _:
+                    await sync_to_async(_end)(gate, job, event)
     if gate.lost:
         raise gate.lost
 
@@ -111,7 +113,12 @@ async def _keep(run: Run, job: port.Job) -> None:
         due = time.monotonic() >= beat_at
         if due:
             beat_at += settings.RUN_HEARTBEAT.total_seconds()
-        if not await sync_to_async(runs.beat if due else runs.still_mine)(run):
+        try:
+            mine = await sync_to_async(runs.beat if due else runs.still_mine)(run)
+        except DatabaseError as error:  # the lease may run out meanwhile; each step checks the epoch itself
+            logger.warning("run %s: the database does not answer (%s)", run.pk, error)
+            continue
+        if not mine:
             job.cancel.set()
             return
 

@@ -19,6 +19,7 @@ from approvals.actions import calls
 from approvals.actions.verdicts import Judged, Request, examine
 from approvals.digest import canonical
 from approvals.errors import InvalidArguments, LostClaim, NotFound
+from approvals.fields import storable
 from approvals.models import ToolCall
 from approvals.states import Effect, Status
 
@@ -49,7 +50,7 @@ class LedgerGate:
 
     # --- the port ----------------------------------------------------------------------------------
     async def verdict(self, use: port.ToolUse) -> port.Proceed | port.Refuse | port.Ask:
-        answer: port.Proceed | port.Refuse | port.Ask = await _in_order(self._verdict)(use)
+        answer: port.Proceed | port.Refuse | port.Ask = await _in_order(self._guarded(self._verdict))(use)
         return answer
 
     async def start(self, use: port.ToolUse) -> port.Started | port.Settled | port.Ask:
@@ -94,13 +95,15 @@ class LedgerGate:
         return self._still_pending or bool(self._asked)
 
     def _note(self, content: port.Blocks) -> None:
-        self._said = "\n".join(block["text"] for block in content if "text" in block)
+        self._said = storable("\n".join(block["text"] for block in content if "text" in block))
         self._order = [block["toolUse"]["toolUseId"] for block in content if "toolUse" in block]
         self._known_calls.clear()
         self._looked_up = False
 
     # --- steps ---------------------------------------------------------------------------------------
     def _verdict(self, use: port.ToolUse) -> port.Proceed | port.Refuse | port.Ask:
+        if not _usable(use.id):
+            return port.Refuse("Invalid call: its id cannot be kept. Nothing was done.")
         try:
             use = self._whole(use)
             call = self._find(use)
@@ -189,7 +192,7 @@ class LedgerGate:
     def _find(self, use: port.ToolUse) -> ToolCall | None:
         """The ledger's row; those of a whole message are looked up at once."""
         if not self._looked_up:
-            ids = {use.id, *self._order}
+            ids = {use.id, *filter(_usable, self._order)}
             found = ToolCall.objects.filter(session=self.session.key, tool_use_id__in=ids)
             self._known_calls = {call.tool_use_id: call for call in found.prefetch_related("decisions__by")}
             self._looked_up = True
@@ -225,6 +228,11 @@ class LedgerGate:
                 raise
 
         return guarded
+
+
+def _usable(tool_use_id: str) -> bool:
+    """Ids come from a model: any text is possible, and not every text can be stored."""
+    return 0 < len(tool_use_id) <= 200 and tool_use_id.isprintable()
 
 
 def _proposed(call: ToolCall) -> Any:

@@ -20,11 +20,12 @@ from agents.models import Message, Run, Session
 from agents.states import ACTIVE, RunStatus
 from approvals.cards import State, changed_by, deciders, state
 from approvals.models import ToolCall
-from approvals.presentation import mark, raw, summary
+from approvals.presentation import Row, mark, rows, summary
 from approvals.states import Status
 
 TAGS = frozenset(
-    ["a", "blockquote", "br", "code", "dd", "del", "dl", "dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"]
+    ("a", "blockquote", "br", "code", "dd", "del", "dl", "dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr")
+    + ("li", "ol", "p", "pre", "s", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul")
 )
 MARKDOWN_MAX = 200_000  # characters; longer text is shown as it is
 NOTE_MAX = 400
@@ -93,7 +94,7 @@ class CallCard:
     tool: str
     state: State
     summary: SafeString
-    raw: SafeString
+    rows: list[Row]
     note: SafeString
     note_is_long: bool = False
     since: datetime | None = None  # waits since then
@@ -153,7 +154,7 @@ def _card(key: str, call: ToolCall, waiting_for: str) -> CallCard:
         tool=call.tool,
         state=where,
         summary=mark(summary(call.arguments)),
-        raw=raw(call.arguments),
+        rows=rows(call.arguments),
         note=mark(where.note),
         note_is_long=_is_long(where.note),
         since=call.requested_at if call.status == Status.PENDING else None,
@@ -175,7 +176,7 @@ def _unknown_card(key: str, use: dict[str, Any], result: dict[str, Any] | None, 
         tool=str(use.get("name", "")),
         state=where,
         summary=mark(summary(given)),
-        raw=raw(given),
+        rows=rows(given),
         note=mark(where.note),
         note_is_long=_is_long(where.note),
     )

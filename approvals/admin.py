@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import User
 from django.db.models import Model, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
@@ -14,6 +16,21 @@ from approvals.models import ApiToken, AuditEntry, Decision, Tool, ToolCall, Too
 
 admin.site.site_header = admin.site.site_title = "Nod administration"
 admin.site.index_title = "Tools, policies, agents, people"
+
+
+admin.site.unregister(User)
+
+
+@admin.register(User)
+class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
+    """Who may change people gives rights by groups alone, and cannot make or become a superuser."""
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return () if request.user.is_superuser else ("is_superuser", "user_permissions")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        above = isinstance(obj, User) and obj.is_superuser and not request.user.is_superuser
+        return not above and super().has_change_permission(request, obj)
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from django.db import connections
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
@@ -17,6 +18,7 @@ from approvals import events, permissions
 from approvals.actions import decisions, tokens
 from approvals.durations import parse_duration
 from approvals.errors import InvalidInput, NotFound, Refusal
+from approvals.fields import storable
 from approvals.hub import hub
 from approvals.models import ToolCall, TrustGrant
 from approvals.states import Choice, Status
@@ -183,7 +185,7 @@ def list_calls(request: HttpRequest, status: str = "", session: str = "", cursor
             raise InvalidInput(f"There is no status “{status}”. There are: {', '.join(Status.values)}.")
         calls = calls.filter(status=status)
     if session:
-        calls = calls.filter(session=session)
+        calls = calls.filter(session=storable(session))
     if cursor:
         calls = calls.filter(pk__gt=_uuid(cursor))
     page = list(calls[: PAGE + 1])
@@ -253,6 +255,8 @@ async def _once_decided(request: HttpRequest, call: dict[str, Any], seconds: flo
             left = until - loop.time()
             if call["status"] != Status.PENDING or left <= 0:
                 return call
+            # a client that waits for a minute holds no connection meanwhile
+            await sync_to_async(connections.close_all)()
             try:
                 await asyncio.wait_for(queue.get(), min(left, 10.0))
             except TimeoutError:

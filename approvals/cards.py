@@ -17,9 +17,10 @@ from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
 
 from approvals import permissions
+from approvals.deception import deceptive
 from approvals.errors import Refusal
 from approvals.models import Decision, Tool, ToolCall
-from approvals.presentation import Row, deceptive, mark, raw, rows, span, summary
+from approvals.presentation import Row, mark, raw, rows, span, summary
 from approvals.states import Choice, Status
 
 REMEMBERED = timedelta(days=30)
@@ -85,7 +86,9 @@ def result_text(call: ToolCall) -> str:
 def took(call: ToolCall) -> str:
     if not call.started_at or not call.finished_at:
         return "just now"
-    seconds = max(0.0, (call.finished_at - call.started_at).total_seconds())
+    seconds = (call.finished_at - call.started_at).total_seconds()
+    if seconds < 0.05:
+        return "under 0.1 s"
     return f"{seconds:.1f} s" if seconds < 10 else span(timedelta(seconds=seconds))
 
 
@@ -269,7 +272,7 @@ def _became(call: ToolCall) -> State:
         case Status.STARTED:
             return State("run", "It is running.")
         case Status.SUCCEEDED:
-            return State("good", f"It ran and was done in {took(call)}.")
+            return State("good", f"Done in {took(call)}.")
         case Status.FAILED:
             return State("bad", "It ran and failed.")
     where = state(call)

@@ -15,12 +15,22 @@ def canonical(value: Any) -> bytes:
     (other readers would round them), lone surrogates, keys that are no strings.
     """
     try:
+        _refuse_long_floats(value)
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeError, RecursionError) as error:
         raise InvalidArguments(
             f"The arguments have no exact JSON form ({error or type(error).__name__}). "
             "Use numbers up to 2**53, valid text, and strings for long numbers."
         ) from None
+
+
+def _refuse_long_floats(value: Any) -> None:
+    """RFC 8785 writes 1e16 as 10000000000000000, which comes back as an integer that is too long."""
+    if isinstance(value, float) and 2**53 <= abs(value) < 1e21:
+        raise rfc8785.FloatDomainError(value)
+    if isinstance(value, dict | list | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            _refuse_long_floats(each)
 
 
 def definition_hash(name: str, description: str, schema: Any) -> str:

@@ -11,7 +11,7 @@ LONGEST = timedelta(days=365)
 
 def parse_duration(text: str | int | float) -> timedelta:
     """A positive duration of at most a year; a bare number is seconds. Raises InvalidInput."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(text))
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(text), re.ASCII)
     if not match or len(match[1]) > 12:
         raise InvalidInput(f"“{text}” is no duration. Write a number of seconds, or 45s, 15m, 8h, 2d.")
     duration = (

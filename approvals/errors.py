@@ -28,7 +28,7 @@ class SelfApproval(Refusal):
 
 
 class AlreadyDecided(Refusal):
-    """Extra: `decided_by`, `decided_at`, `status`."""
+    """Extra: `decided_by`, `decided_at`, `call_status`."""
 
     code, http_status = "already_decided", 409
 

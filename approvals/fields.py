@@ -4,11 +4,17 @@ A jsonb column would reorder keys, reject the NUL character and lone surrogates,
 """
 
 import json
+import re
 from typing import Any
 
 from django.db import models
 
 from approvals.digest import canonical
+
+
+def storable(text: str) -> str:
+    """Text for a plain column: NUL and lone surrogates, which databases refuse, become U+FFFD."""
+    return re.sub("[\0\ud800-\udfff]", "\ufffd", text)
 
 
 class JSONTextField(models.TextField):  # type: ignore[type-arg]

@@ -35,13 +35,14 @@ def _allowed(headers: dict[str, str], scheme: str) -> bool:
     name, value = settings.SECURE_PROXY_SSL_HEADER
     secure = scheme == "wss" or headers.get(name.removeprefix("HTTP_").replace("_", "-").lower()) == value
     own = f"{'https' if secure else 'http'}://{headers.get('host', '')}"
-    return _parts(origin) == _parts(own)
+    return _parts(origin) is not None and _parts(origin) == _parts(own)
 
 
-def _parts(origin: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(origin)
+def _parts(origin: str) -> tuple[str, str, int | None] | None:
+    """Scheme, host and port; None for what is no origin."""
     try:
+        parts = urlsplit(origin)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     except ValueError:
-        return parts.scheme, None, None
-    return parts.scheme, parts.hostname, port
+        return None
+    return (parts.scheme, parts.hostname, port) if parts.hostname else None

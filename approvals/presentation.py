@@ -6,76 +6,19 @@
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cache
 from typing import Any
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
+from approvals.deception import tricks, warning
+
 LONG_LINES = 40
 LONG_CHARS = 4000
 SUMMARY_CHARS = 110
-
-# --- What deceives ------------------------------------------------------------------------------------
-
-_NOT_PLAIN = re.compile(r"[^\t\n\x20-\x7e]")
-_WORD = re.compile(r"[\w'’\-]+")
-_SEGMENT = re.compile(r"[^\s/\\]+")
-_HOST = re.compile(r"@|\w\.\w")
-_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f\u17b4\u17b5")
-_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_EMOJI_JOINERS = frozenset("\u200d\ufe0e\ufe0f")
-# Marks that pass for a slash, a dot or an at sign where an address or a path stands.
-_ALIKE_SIGNS = frozenset("\u2024\u2044\u2215\u29f8\uff0e\uff0f\uff20\u2571\u30ce")
-# UTS 39, "highly restrictive": these scripts are written with Latin words between, and nobody mixes them up.
-_FREELY_MIXED = (
-    "CJK",
-    "HIRAGANA",
-    "KATAKANA",
-    "HANGUL",
-    "BOPOMOFO",
-    "IDEOGRAPHIC",
-    "THAI",
-    "LAO",
-    "KHMER",
-    "MYANMAR",
-)
-_ALIKE = dict(
-    zip(
-        "аеорсухіјѕһԁԛԝӏΑΒΕΖΗΙΚΜΝΟΡΤΥΧАВЕЅІЈКМНОРСТХУԚԜабѵνοιαρυκ",
-        "aeopcyxijshdqwlABEZHIKMNOPTYXABESIJKMHOPCTXYQWa6vvoiapuk",
-        strict=True,
-    )
-)
-
-
-@dataclass(frozen=True)
-class Trick:
-    """One character that does not look like what it is."""
-
-    at: int
-    char: str
-    alike: bool  # passes for a Latin letter or sign; else invisible, a control, or an odd space
-
-    @property
-    def code(self) -> str:
-        return f"U+{ord(self.char):04X}"
-
-
-def tricks(text: str) -> list[Trick]:
-    """The characters of a text that could deceive, in order."""
-    if not _NOT_PLAIN.search(text):
-        return []
-    odd = (match.start() for match in _NOT_PLAIN.finditer(text))
-    hidden = [Trick(at, text[at], False) for at in odd if _hidden(text, at, text[at])]
-    alike = [Trick(at, text[at], True) for at in sorted(set(_alike(text)))]
-    return sorted(hidden + alike, key=lambda trick: trick.at)
 
 
 def mark(text: str) -> SafeString:
@@ -86,111 +29,6 @@ def mark(text: str) -> SafeString:
         parts += [escape(text[last : trick.at]), f"<mark>{shown}</mark>"]
         last = trick.at + 1
     return mark_safe("".join([*parts, escape(text[last:])]))  # every part is escaped above
-
-
-def warning(text: str) -> str:
-    """One sentence about the deceptive characters of a text; empty when there are none."""
-    found = tricks(text)
-    alike = [trick for trick in found if trick.alike]
-    turning = [trick for trick in found if trick.char in _TURNING]
-    hidden = [trick for trick in found if not trick.alike and trick.char not in _TURNING]
-    parts = []
-    if alike:
-        parts.append(f"{_count(alike, 'look-alike character')}: {_scripts(alike)}.{_reads_like(text, alike)}")
-    if turning:
-        parts.append(
-            f"{_count(turning, 'character')} that can turn the direction of text round ({_codes(turning)})."
-        )
-    if hidden:
-        parts.append(f"{_count(hidden, 'invisible or odd character')} ({_codes(hidden)}).")
-    return " ".join(parts)
-
-
-def _hidden(text: str, at: int, char: str) -> bool:
-    """Takes no ink, or turns text round: controls, format characters, odd spaces, tags, lone selectors."""
-    if char == "\r":
-        return text[at + 1 : at + 2] != "\n"
-    if char in _EMOJI_JOINERS and at and _in_emoji(text, at):
-        return False
-    category = unicodedata.category(char)
-    if category in ("Cc", "Cf", "Co", "Cn", "Cs", "Zs", "Zl", "Zp") or char in _BLANK:
-        return True
-    return "VARIATION SELECTOR" in unicodedata.name(char, "")
-
-
-def _in_emoji(text: str, at: int) -> bool:
-    """A joiner or selector right after a picture sign (or a joiner after its selector) belongs to an emoji."""
-    before = text[at - 1]
-    if text[at] == "\u200d" and before in "\ufe0e\ufe0f":
-        before = text[at - 2 : at - 1] or " "
-    return unicodedata.category(before) in ("So", "Sk", "Sm")
-
-
-def _alike(text: str) -> Iterator[int]:
-    """Where letters of another script stand in a word with Latin letters, or pass for a Latin address."""
-    for word in _WORD.finditer(text):
-        odd = [at for at in range(*word.span()) if _foreign(text[at])]
-        if odd and any(_latin(char) for char in word.group()):
-            yield from odd
-    for segment in _SEGMENT.finditer(text):
-        letters = segment.group()
-        if any(_latin(char) for char in letters):
-            yield from (at for at in range(*segment.span()) if text[at] in _ALIKE_SIGNS)
-        if _HOST.search(letters):
-            for word in _WORD.finditer(text, *segment.span()):
-                odd = [at for at in range(*word.span()) if _foreign(text[at])]
-                if odd and all(text[at] in _ALIKE for at in odd):
-                    yield from odd
-
-
-def _latin(char: str) -> bool:
-    return ("a" <= char <= "z") or ("A" <= char <= "Z")
-
-
-@cache
-def _foreign(char: str) -> bool:
-    """A letter that is neither Latin nor of a script that is freely mixed with Latin."""
-    if char.isascii() or unicodedata.category(char)[0] not in "LN":
-        return False
-    name = unicodedata.name(char, "")
-    if name.startswith(
-        ("LATIN", "SUPERSCRIPT", "SUBSCRIPT", "VULGAR", "MICRO SIGN", "FEMININE", "MASCULINE")
-    ):
-        return False
-    return not name.startswith(_FREELY_MIXED)
-
-
-def _count(found: list[Trick], noun: str) -> str:
-    return f"{len(found):,} {noun}{'' if len(found) == 1 else 's'}"
-
-
-def _codes(found: list[Trick]) -> str:
-    codes = list(Counter(trick.code for trick in found))
-    return ", ".join(codes[:5]) + (f" and {len(codes) - 5} more" if len(codes) > 5 else "")
-
-
-def _scripts(found: list[Trick]) -> str:
-    chars = list(Counter(trick.char for trick in found))[:5]
-    return ", ".join(f"“{char}” is {_script(char)}" for char in chars)
-
-
-def _script(char: str) -> str:
-    name = unicodedata.name(char, "unnamed")
-    first = name.split(" ")[0]
-    if char in _ALIKE_SIGNS or first in ("MATHEMATICAL", "FULLWIDTH", "MODIFIER", "DOUBLE-STRUCK"):
-        return name.lower()
-    return first.capitalize()
-
-
-def _reads_like(text: str, found: list[Trick]) -> str:
-    """What the first word with look-alikes would be read as, where that is clear."""
-    word = next((w for w in re.finditer(r"\S+", text) if w.start() <= found[0].at < w.end()), None)
-    if word is None or len(word.group()) > 80:
-        return ""
-    odd = [trick.char for trick in found if word.start() <= trick.at < word.end()]
-    if not all(char in _ALIKE for char in odd):
-        return ""
-    return f" This is not “{''.join(_ALIKE.get(char, char) for char in word.group()).strip('.,;:!?')}”."
 
 
 # --- Arguments as rows --------------------------------------------------------------------------------
@@ -219,18 +57,6 @@ def rows(arguments: Any, order: Iterable[str] = ()) -> list[Row]:
     return [_row(name, arguments[name]) for name in names]
 
 
-def deceptive(value: Any) -> bool:
-    """Whether any text in a JSON value, names included, has characters that could deceive."""
-    match value:
-        case str():
-            return bool(tricks(value))
-        case list():
-            return any(deceptive(item) for item in value)
-        case dict():
-            return any(deceptive(item) for pair in value.items() for item in pair)
-    return False
-
-
 def raw(value: Any) -> SafeString:
     """JSON as a program would read it; deceptive characters stay marked."""
     return mark(json.dumps(value, indent=2, ensure_ascii=False))
@@ -243,7 +69,7 @@ def _row(name: str, value: Any) -> Row:
             return _text(mark(name), value, sentence)
         case list() if value and all(isinstance(item, str | int | float) for item in value):
             items = [mark(item if isinstance(item, str) else json.dumps(item)) for item in value]
-            size = f"{len(items):,} item{'' if len(items) == 1 else 's'}"
+            size = f"{len(items):,} items" if len(items) > 12 else ""
             return Row(
                 mark(name),
                 "list",
@@ -316,7 +142,8 @@ def _size(text: str) -> str:
 
 # --- One line -----------------------------------------------------------------------------------------
 
-_LEADING = ("to", "from", "cc", "bcc", "subject", "title", "name", "path", "paths", "amount")  # what tells most
+# What tells most comes first.
+_LEADING = ("to", "from", "cc", "bcc", "subject", "title", "name", "path", "paths", "amount")
 
 
 def summary(arguments: Any) -> str:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.urls import re_path
+from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
@@ -34,8 +39,37 @@ def urls() -> tuple[list[Any], str, str]:
     patterns: list[Any]
     patterns, app, namespace = api.urls
     for pattern in patterns:
-        pattern.callback = login_not_required(pattern.callback)  # type: ignore[type-var]
+        pattern.callback = login_not_required(_problems_only(pattern.callback))
+    patterns.append(re_path("", csrf_exempt(login_not_required(_nothing_here))))
     return patterns, app, namespace
+
+
+def _problems_only(view: Callable[..., Any]) -> Callable[..., Any]:
+    """The view, with ninja's plain text for a wrong method made a problem like all others."""
+    if iscoroutinefunction(view):
+
+        @wraps(view)
+        async def answers(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            return _as_problem(await view(request, *args, **kwargs))
+    else:
+
+        @wraps(view)
+        def answers(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            return _as_problem(view(request, *args, **kwargs))
+
+    return answers
+
+
+def _as_problem(response: HttpResponse) -> HttpResponse:
+    if response.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+        return response
+    refusal = answer("method_not_allowed", 405, f"This address takes {response['Allow']}.")
+    refusal["Allow"] = response["Allow"]
+    return refusal
+
+
+def _nothing_here(request: HttpRequest) -> HttpResponse:
+    return answer("not_found", 404, "There is nothing at this address.")
 
 
 def answer(code: str, status: int, detail: str, **extra: Any) -> HttpResponse:

@@ -17,7 +17,8 @@ env = FileAwareEnv()
 def value(read: Callable[..., T], name: str, default: Any, hint: str) -> T:
     """One setting, or one clear line that names the variable, says what is wrong and what it takes."""
     try:
-        return read(name, default)
+        found = read(name, default)
+        return found.strip() if isinstance(found, str) else found  # type: ignore[return-value] # files end in \n
     except (EnvError, ValueError, OSError) as error:
         raise ImproperlyConfigured(f"{name} is not usable ({error}). {hint}") from None
 
@@ -33,7 +34,7 @@ def port(name: str, default: int) -> int:
 def url(name: str, default: str, schemes: tuple[str, ...]) -> str:
     """A URL with one of the schemes, or the default."""
     text = value(env.str, name, default, "")
-    if text and urlsplit(text).scheme not in schemes:
+    if text and _parts(text)[0] not in schemes:
         raise ImproperlyConfigured(f"{name} must start with one of: {', '.join(s + '://' for s in schemes)}")
     return text
 
@@ -42,12 +43,20 @@ def origins(name: str) -> list[str]:
     """Origins with scheme, such as https://nod.example.org."""
     given = value(env.list, name, [], "Give origins separated by commas.")
     for origin in given:
-        parts = urlsplit(origin)
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
+        scheme, place = _parts(origin)
+        if scheme not in {"http", "https"} or not place:
             raise ImproperlyConfigured(
                 f"{name}: {origin!r} needs its scheme, such as https://nod.example.org"
             )
     return list(given)
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """Scheme and place of a URL; empty for what is none."""
+    try:
+        return urlsplit(text)[:2]
+    except ValueError:
+        return "", ""
 
 
 def secret_key(debug: bool, data_dir: Path) -> str:

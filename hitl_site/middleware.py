@@ -1,42 +1,38 @@
-"""Middleware of the site."""
+"""Middleware of the site.
+
+Each has to work in async requests too: a single one that does not would hold a thread for as long as an API
+client waits for a decision.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
+from django.utils.deprecation import MiddlewareMixin
 
 from hitl_site.views import not_found
 
 
-class ExpiredLogin:
+class ExpiredLogin(MiddlewareMixin):
     """An htmx request of somebody who is signed out gets 401 and is sent to sign in, then back to the page.
 
     htmx would follow a redirect by itself and put the sign-in page into the middle of another page.
     """
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        response = self.get_response(request)
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         if not getattr(request, "htmx", False) or not _goes_to_login(response):
             return response
         address = f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': _page(request)})}"
         return HttpResponse(status=401, headers={"HX-Redirect": address, "Cache-Control": "no-store"})
 
 
-class CalmNotFound:
+class CalmNotFound(MiddlewareMixin):
     """One 404 page everywhere. With DEBUG on, Django would show its own, with every address it knows."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        response = self.get_response(request)
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         html = response.headers.get("Content-Type", "").startswith("text/html")
         return not_found(request) if settings.DEBUG and html and response.status_code == 404 else response
 

@@ -60,6 +60,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "hitl_site.middleware.ExpiredLogin",
+    "hitl_site.middleware.CalmNotFound",
 ]
 ROOT_URLCONF = "hitl_site.urls"
 ASGI_APPLICATION = "hitl_site.asgi.application"
@@ -173,7 +174,7 @@ WORKSPACE_DIR = DATA_DIR / "workspace"
 OUTBOX_DIR = DATA_DIR / "outbox"
 
 # --- E-mail -------------------------------------------------------------------------------------------
-_EMAIL_URL = read.value(env.str, "EMAIL_URL", "", "")
+_EMAIL_URL = read.url("EMAIL_URL", "", tuple(dj_email_url.SCHEMES))
 EMAIL_FILE_PATH = str(OUTBOX_DIR)
 DEFAULT_FROM_EMAIL = "nod@localhost"
 if _EMAIL_URL:

@@ -21,6 +21,7 @@ urlpatterns = [
     path("approvals/", include("approvals.urls")),
     path("admin/", admin.site.urls),
     path("api/v1/", api_urls()),
+    path("favicon.ico", views.favicon, name="favicon"),
     path("healthz", health.alive, name="healthz"),
     path("readyz", health.ready, name="readyz"),
 ]

@@ -8,6 +8,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template import loader
+from django.templatetags.static import static
 from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRefresh
 
@@ -25,6 +26,12 @@ def home(request: Request) -> HttpResponse:
     if request.user.is_staff:
         return redirect("admin:index")
     return render(request, "nothing.html")
+
+
+@login_not_required
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Browsers ask here on pages that name no icon, such as the admin's."""
+    return redirect(static("img/favicon.svg"))
 
 
 @login_not_required

@@ -13,9 +13,13 @@ from django.core.management import call_command
 from django.db import connections
 
 from agents import providers
+from agents.actions.catalogue import register_local
 from agents.models import Agent
+from agents.tools import registry
 from approvals import events
 from approvals.actions import tokens
+from approvals.models import Tool, ToolPolicy
+from approvals.states import Effect
 from tests.fakes.model import ScriptedModel
 
 
@@ -60,6 +64,21 @@ def model(monkeypatch, desk):
 @pytest.fixture
 def agent(desk):
     return Agent.objects.get(slug="assistant")
+
+
+@pytest.fixture
+def add_tool(desk, agent, monkeypatch):
+    """add_tool(function, effect="allow"): the agent has one more tool."""
+
+    def add(function, effect=Effect.ALLOW, **options):
+        made = registry.tool(**options)(function)
+        monkeypatch.setitem(registry.catalogue(), made.name, made)
+        register_local()
+        agent.tools.add(Tool.objects.get(name=made.name))
+        ToolPolicy.objects.create(name=f"{effect} {made.name}", tool=made.name, effect=effect)
+        return made
+
+    return add
 
 
 @pytest.fixture

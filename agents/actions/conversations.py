@@ -15,6 +15,7 @@ from agents.models import Agent, Message, Run, Session
 from agents.states import ACTIVE
 from approvals import events
 from approvals.errors import InvalidInput, NotFound, Refusal
+from approvals.fields import storable
 from approvals.models import ToolCall
 from approvals.states import Status
 
@@ -27,7 +28,7 @@ class Busy(Refusal):
 
 def begin(user: User, agent_slug: str) -> Session:
     """A new session with an active agent. Raises NotFound."""
-    agent = Agent.objects.filter(slug=agent_slug, active=True).first()
+    agent = Agent.objects.filter(slug=storable(agent_slug), active=True).first()
     if agent is None:
         known = ", ".join(Agent.objects.filter(active=True).values_list("slug", flat=True)) or "none yet"
         raise NotFound(f"There is no agent “{agent_slug}”. Agents: {known}.")
@@ -41,7 +42,7 @@ def post(session: Session, text: str, idempotency_key: str = "") -> Run:
     The same idempotency key gives the same run. Raises InvalidInput for an empty or overlong text, Busy
     while another run of the session is active.
     """
-    text = text.strip()
+    text, idempotency_key = text.strip(), storable(idempotency_key)
     if not text:
         raise InvalidInput("The message is empty. Write something first.")
     if len(text) > settings.MESSAGE_MAX_CHARS:
@@ -51,12 +52,17 @@ def post(session: Session, text: str, idempotency_key: str = "") -> Run:
         )
     if idempotency_key and (run := session.runs.filter(idempotency_key=idempotency_key).first()):
         return run
-    run = _new_run(session, idempotency_key)
+    try:
+        run = _new_run(session, idempotency_key)
+    except Busy:
+        if idempotency_key and (run := session.runs.filter(idempotency_key=idempotency_key).first()):
+            return run  # the same message came twice at once
+        raise
     last = session.messages.last()
     content = [*_unanswered(session, last), {"text": text}]
     append(session, run, [{"role": "user", "content": content}], after=last.seq if last else 0)
     if not session.title:
-        session.title = " ".join(text.split())[:60]
+        session.title = storable(" ".join(text.split())[:60])
     Session.objects.filter(pk=session.pk).update(title=session.title, active_at=Now())
     return run
 

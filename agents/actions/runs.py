@@ -16,6 +16,7 @@ from agents.states import ACTIVE, RunStatus
 from approvals import events
 from approvals.actions import calls
 from approvals.errors import LostClaim
+from approvals.fields import storable
 from approvals.models import ToolCall
 from approvals.states import Status
 
@@ -81,7 +82,7 @@ def check_epoch(run: Run) -> None:
 
 
 def save_draft(run: Run, text: str) -> bool:
-    return bool(_mine(run).update(draft=text))
+    return bool(_mine(run).update(draft=storable(text)))
 
 
 def wait(run: Run) -> None:
@@ -102,12 +103,20 @@ def fail(run: Run, code: str, message: str) -> None:
 
 @transaction.atomic(durable=True)
 def stop(run: Run, actor: str) -> bool:
-    """Stop an active run at once: its worker finds the epoch gone, its open calls are cancelled."""
+    """Stop an active run at once: its worker finds the epoch gone, its open calls are cancelled.
+
+    The order keeps PostgreSQL free of deadlocks: a decision locks its pending call and then the run, a
+    worker locks its run and then an approved call.
+    """
+    mine = ToolCall.objects.filter(run=str(run.pk))
+    if not Run.objects.filter(pk=run.pk, status__in=ACTIVE).exists():
+        return False
+    calls.cancel(mine, actor, Status.PENDING)
     updated = Run.objects.filter(pk=run.pk, status__in=ACTIVE).update(
         status=RunStatus.STOPPED, epoch=F("epoch") + 1, lease_until=None, finished_at=Now()
     )
     if updated:
-        calls.cancel(ToolCall.objects.filter(run=str(run.pk)), actor)
+        calls.cancel(mine, actor)
         _ring(run)
     return bool(updated)
 

@@ -8,6 +8,7 @@ it, or tell the model what became of it (docs/decisions/0001-resume-from-the-led
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
@@ -31,27 +32,25 @@ STEP_LIMIT = "The agent took too many steps without coming to an end, and was st
 class LocalRuntime:
     """Runs Strands in this process. Keeps nothing between runs but built models."""
 
-    async def start(self, job: port.Job) -> AsyncIterator[port.Event]:
-        async for event in self._drive(job):
-            yield event
-
-    resume = start  # the conversation and the ledger say where it goes on
-
-    async def _drive(self, job: port.Job) -> AsyncIterator[port.Event]:
+    async def start(self, job: port.Job) -> port.Events:
         try:
-            agent = _agent(job)
-            async for event in agent.stream_async(
+            stream: Any = _agent(job).stream_async(
                 None, limits={"turns": max(job.max_steps, 1)}, cancel_signal=job.cancel
-            ):
-                if "data" in event:
-                    yield port.Text(event["data"])
-                elif "message" in event:
-                    yield port.Said({name: event["message"][name] for name in ("role", "content")})
-                elif "result" in event:
-                    yield _end(event["result"])
+            )
+            # closed here when the driver stops listening: the garbage collector would do it in another context
+            async with contextlib.aclosing(stream):
+                async for event in stream:
+                    if "data" in event:
+                        yield port.Text(event["data"])
+                    elif "message" in event:
+                        yield port.Said({name: event["message"][name] for name in ("role", "content")})
+                    elif "result" in event:
+                        yield _end(event["result"])
         except Exception as error:  # every way in which a model can fail becomes a sentence for the user
             problem = error if isinstance(error, ModelProblem) else explain(error)
             yield port.Failed(problem.code, problem.message)
+
+    resume = start  # the conversation and the ledger say where it goes on
 
 
 def _end(result: Any) -> port.Event:

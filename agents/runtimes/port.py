@@ -7,7 +7,7 @@ nothing between calls: all that a resume needs is in the job, and the ledger sta
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -132,11 +132,13 @@ class Failed:
 
 
 Event: TypeAlias = Text | Said | Paused | Finished | Failed
+Events: TypeAlias = AsyncGenerator[Event, None]
+"""Whoever stops listening closes it."""
 
 
 class Runtime(Protocol):
-    def start(self, job: Job) -> AsyncIterator[Event]:
+    def start(self, job: Job) -> Events:
         """Answer the last message of the job."""
 
-    def resume(self, job: Job) -> AsyncIterator[Event]:
+    def resume(self, job: Job) -> Events:
         """Go on with the tool calls of the job's last message; the gate answers from the ledger."""

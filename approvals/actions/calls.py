@@ -162,9 +162,9 @@ def expire_due(limit: int = 500) -> int:
     )
 
 
-def cancel(calls: QuerySet[ToolCall], actor: str) -> int:
-    """Cancel what has not started of these calls, in the caller's transaction."""
-    waiting = calls.filter(status__in=(Status.PENDING, Status.APPROVED))
+def cancel(calls: QuerySet[ToolCall], actor: str, *statuses: Status) -> int:
+    """Cancel those of these calls that are PENDING or APPROVED, or one of `statuses`."""
+    waiting = calls.filter(status__in=statuses or (Status.PENDING, Status.APPROVED))
     return _end(waiting, Status.CANCELLED, "call.cancelled", actor)
 
 
@@ -174,7 +174,8 @@ def _end(calls: Iterable[ToolCall], status: Status, kind: str, actor: str) -> in
 
 @transaction.atomic
 def _end_one(call: ToolCall, status: Status, kind: str, actor: str) -> bool:
-    still = Q(pk=call.pk, status=call.status)
+    before = call.status
+    still = Q(pk=call.pk, status=before)
     if status == Status.EXPIRED:
         still &= Q(expires_at__lte=Now())
     updated = ToolCall.objects.filter(still).update(
@@ -183,7 +184,8 @@ def _end_one(call: ToolCall, status: Status, kind: str, actor: str) -> bool:
     if updated:
         call.refresh_from_db()
         audit.record(kind, actor, call=call)
-        settled.send(sender=ToolCall, call=call)
+        if before == Status.PENDING:
+            settled.send(sender=ToolCall, call=call)
         _ring(call)
     return bool(updated)
 

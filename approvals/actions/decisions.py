@@ -26,11 +26,13 @@ from approvals.errors import (
     Refusal,
     Stale,
 )
+from approvals.fields import storable
 from approvals.models import Decision, Tool, ToolCall, TrustGrant
 from approvals.signals import settled
 from approvals.states import Choice, Status
 
 MAX_COMMENT = 2000
+MAX_USES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def decide(call_id: Any, user: User, ruling: Ruling) -> ToolCall:
         requested_by_id=call.requested_by_id,
         self_allowed=bool(call.term("requester_may_decide")),
         choice=ruling.choice,
-        comment=ruling.comment,
+        comment=storable(ruling.comment),
         digest=digest,
         version=ruling.version,
         grant=grant,
@@ -117,11 +119,11 @@ def check_arguments(tool: str, arguments: Any) -> None:
 
 def _grant(call: ToolCall, user: User, ruling: Ruling) -> TrustGrant:
     longest = min(timedelta(seconds=call.term("trust_expires_in") or 0), settings.TRUST_MAX_AGE)
-    wanted = ruling.trust_for or longest
+    wanted = longest if ruling.trust_for is None else ruling.trust_for
     if wanted <= timedelta():
         raise InvalidInput("Trust has to last for some time. Give a positive expires_in.")
-    if ruling.trust_uses is not None and ruling.trust_uses < 1:
-        raise InvalidInput("Trust has to cover at least one call. Give a positive max_uses.")
+    if ruling.trust_uses is not None and not 1 <= ruling.trust_uses <= MAX_USES:
+        raise InvalidInput(f"Trust covers at least one call. Give max_uses from 1 to {MAX_USES:,}.")
     limits = [uses for uses in (ruling.trust_uses, call.term("trust_max_uses")) if uses]
     return TrustGrant.objects.create(
         session=call.session,
@@ -146,7 +148,7 @@ def _settle(call: ToolCall, ruling: Ruling, arguments: Any, digest: str) -> None
     if digest != call.digest:
         changes |= {"arguments": arguments, "proposed": call.arguments, "digest": digest}
     updated = ToolCall.objects.filter(
-        pk=call.pk, status=Status.PENDING, version=ruling.version, digest=ruling.digest, expires_at__gt=Now()
+        pk=call.pk, status=Status.PENDING, version=ruling.version, digest=storable(ruling.digest), expires_at__gt=Now()
     ).update(**changes)
     if not updated:
         call.refresh_from_db()
@@ -157,14 +159,13 @@ def lost(call: ToolCall) -> Refusal:
     """Why a decision came too late or on something else than what is there."""
     decision = call.decisions.select_related("by").last()
     if decision:
-        who, word = decision.by.get_username(), call.get_status_display().lower()
-        verb = {Status.DENIED: "denied", Status.APPROVED: "approved"}.get(Status(call.status), "decided")
+        who = decision.by.get_username()
+        verb = "denied" if decision.choice == Choice.DENY else "approved"
         return AlreadyDecided(
             f"{who} {verb} this before you.",
             decided_by=who,
             decided_at=decision.at.isoformat(),
-            status=call.status,
-            state=word,
+            call_status=call.status,
         )
     if call.status == Status.PENDING:
         fresh = ToolCall.objects.filter(pk=call.pk, expires_at__gt=Now()).exists()
@@ -173,7 +174,7 @@ def lost(call: ToolCall) -> Refusal:
     if call.status in (Status.EXPIRED, Status.PENDING):
         return Expired("Nobody decided in time; the call has expired and will not run.")
     return AlreadyDecided(
-        f"This call is not waiting any more: {call.get_status_display().lower()}.", status=call.status
+        f"This call is not waiting any more: {call.get_status_display().lower()}.", call_status=call.status
     )
 
 

@@ -61,5 +61,5 @@ def register(definition: Definition, *, looked_at: bool, actor: str = "system") 
 @transaction.atomic
 def look_at(tool: Tool, actor: str) -> None:
     """A person has looked at the definition as it stands; policies may allow it from now on."""
-    Tool.objects.filter(pk=tool.pk, definition=tool.definition).update(looked_at=tool.definition)
-    audit.record("tool.changed", actor, tool=tool.name, looked_at=tool.definition)
+    if Tool.objects.filter(pk=tool.pk, definition=tool.definition).update(looked_at=tool.definition):
+        audit.record("tool.changed", actor, tool=tool.name, looked_at=tool.definition)

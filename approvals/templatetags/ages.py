@@ -12,11 +12,27 @@ register = template.Library()
 
 @register.filter
 def age(moment: datetime) -> str:
-    """"40 s"."""
+    """40 s"""
     return span(timezone.now() - moment)
 
 
 @register.filter
 def age_words(moment: datetime) -> str:
-    """"40 seconds"."""
+    """40 seconds"""
     return span(timezone.now() - moment, words=True)
+
+
+@register.filter
+def ago(moment: datetime) -> str:
+    """40 s ago, or just now"""
+    return _ago(age(moment))
+
+
+@register.filter
+def ago_words(moment: datetime) -> str:
+    """40 seconds ago, or just now"""
+    return _ago(age_words(moment))
+
+
+def _ago(text: str) -> str:
+    return "just now" if text.startswith("0 ") else f"{text} ago"

@@ -5,7 +5,8 @@
   const light = document.getElementById("live");
   const WORDS = { live: "Live", again: "Reconnecting…", off: "Offline" };
   const NOT_ALLOWED = 4403;
-  let socket, retry, failures = 0, firedAt = 0, trailing;
+  const PATIENCE = 5000; // ms in which a server that is there says hello
+  let socket, retry, hanging, failures = 0, firedAt = 0, trailing;
 
   function show(state) {
     if (!light || light.dataset.state === state) return;
@@ -35,9 +36,12 @@
     clearTimeout(retry);
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const mine = socket = new WebSocket(`${scheme}://${location.host}${path}`);
+    clearTimeout(hanging);
+    hanging = setTimeout(() => mine.close(), PATIENCE);
     mine.onmessage = ({ data }) => {
       const message = JSON.parse(data);
       if (message.kind === "hello") {
+        clearTimeout(hanging);
         failures = 0;
         show("live");
       }
@@ -49,6 +53,7 @@
     };
     mine.onclose = ({ code }) => {
       if (mine !== socket) return;
+      clearTimeout(hanging);
       if (code === NOT_ALLOWED) refresh(); // perhaps the login expired: the refresh leads to the sign-in
       failures += 1;
       show(!navigator.onLine || code === NOT_ALLOWED ? "off" : "again");

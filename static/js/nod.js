@@ -38,6 +38,30 @@
     enable();
   });
 
+  // --- Answers that come too late ---
+  // A refresh that was asked for before somebody chose or decided something would show the past: it is asked for
+  // anew. Of two choices the later one counts. (hx-sync could abort requests, but each abort logs an error.)
+  const asked = new WeakMap(); // request -> when
+  const acted = new WeakMap(); // target -> {began, ended}: the last choice or decision
+  const isRefresh = (detail) => !!detail.elt.getAttribute("hx-trigger")?.includes("nod:refresh");
+  document.addEventListener("htmx:beforeRequest", ({ detail }) => {
+    const now = performance.now();
+    asked.set(detail.xhr, now);
+    if (!isRefresh(detail)) acted.set(detail.target, { began: now, ended: 0 });
+  });
+  document.addEventListener("htmx:afterRequest", ({ detail }) => {
+    const last = acted.get(detail.target);
+    if (last && !isRefresh(detail)) last.ended = performance.now();
+  });
+  document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    const last = acted.get(detail.target);
+    const refresh = detail.requestConfig && isRefresh(detail.requestConfig);
+    const limit = last && (refresh ? Math.max(last.began, last.ended) : last.began);
+    if (!last || asked.get(detail.xhr) >= limit) return;
+    detail.shouldSwap = false;
+    if (refresh) nodRefresh();
+  });
+
   // --- Buttons that wait for a text ---
   function enable() {
     document.querySelectorAll("button[data-needs]").forEach((button) => {
@@ -56,7 +80,8 @@
   function tick() {
     document.querySelectorAll("time[data-since]").forEach((time) => {
       const seconds = Math.max(0, (Date.now() + skew) / 1000 - Number(time.dataset.since));
-      const text = span(seconds, "words" in time.dataset) + ("ago" in time.dataset ? " ago" : "");
+      let text = span(seconds, "words" in time.dataset);
+      if ("ago" in time.dataset) text = seconds < 1 ? "just now" : `${text} ago`;
       if (time.textContent !== text) time.textContent = text;
     });
   }

@@ -7,7 +7,11 @@
   let place = 0;
   let known = new Set(rows().map((row) => row.dataset.call));
 
+  // What is being looked at; the same card fetched once more is no new card.
+  const look = () => { const card = $("card"); return card ? `${card.dataset.call} ${card.dataset.seen}` : ""; };
+  let shown = look();
   const armed = () => performance.now() - changedAt >= QUIET;
+  const tooSoon = () => nod.warn("Not taken: the card had only just appeared. Look at it, then decide.");
   const visible = (element) => !!element && element.getClientRects().length > 0;
   const openPanel = () => document.querySelector(".panel:not([hidden])");
 
@@ -16,6 +20,7 @@
     if (!event.target.matches("[data-decision]") || armed()) return;
     event.preventDefault();
     event.stopImmediatePropagation();
+    tooSoon();
   }, true);
 
   // --- The forms behind "Trust…" and "Deny…" ---
@@ -52,7 +57,9 @@
   }
   function press(id) {
     const button = $(id) || document.querySelector(`[data-opens="${id}"]`);
-    if (!visible($("card")) || !button || openPanel() || !armed() || scrollFirst()) return;
+    if (!visible($("card")) || !button || openPanel()) return;
+    if (!armed()) return tooSoon();
+    if (scrollFirst()) return;
     if (id === "approve-form") button.requestSubmit();
     else open(id);
   }
@@ -105,7 +112,7 @@
     document.title = `${count ? `(${count}) ` : ""}Approvals · Nod`;
   }
   document.addEventListener("htmx:afterSwap", ({ detail }) => {
-    if (detail.target.id === "desk-detail") changedAt = performance.now();
+    if (shown !== (shown = look())) changedAt = performance.now();
     choose();
     if (detail.target.id === "desk-detail" && $("outcome")) nod.say($("outcome").textContent.replace(/\s+/g, " ").trim());
   });

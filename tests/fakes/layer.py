@@ -34,7 +34,7 @@ class LocalLayer(BaseChannelLayer):
         self.groups[group].discard(channel)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        for channel in tuple(self.groups[group]):
+        for channel in tuple(self.groups.get(group, ())):
             loop, inbox = self._inboxes[channel]
             if not loop.is_closed():
                 loop.call_soon_threadsafe(inbox.put_nowait, dict(message))

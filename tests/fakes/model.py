@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeAlias
 
+from asgiref.sync import sync_to_async
 from strands.models import Model
 
 _numbers = count(1)
@@ -23,7 +24,15 @@ class Use:
     id: str = ""
 
 
-Turn: TypeAlias = str | Use | BaseException | list[str | Use | BaseException]
+@dataclass(frozen=True)
+class Meanwhile:
+    """Something that happens while the model is thinking: runs where the worker's database work runs."""
+
+    do: Callable[[], object]
+
+
+Part: TypeAlias = str | Use | Meanwhile | BaseException
+Turn: TypeAlias = Part | list[Part]
 
 
 class ScriptedModel(Model):
@@ -57,6 +66,9 @@ class ScriptedModel(Model):
         for part in turn if isinstance(turn, list) else [turn]:
             if isinstance(part, BaseException):
                 raise part
+            if isinstance(part, Meanwhile):
+                await sync_to_async(part.do)()
+                continue
             used = used or isinstance(part, Use)
             for event in _events(part):
                 yield event

@@ -12,7 +12,8 @@ from approvals.errors import InvalidArguments
 
 PARTS = {"session": "s1", "tool": "send_email", "definition": "d" * 64, "arguments": {"to": "a@x.org", "n": 1}}
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-number = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+exact = st.floats(-(2**53) + 1, 2**53 - 1) | st.floats(1e21, allow_infinity=False)
+number = st.integers(-(2**53) + 1, 2**53 - 1) | exact
 value = st.recursive(
     st.none() | st.booleans() | number | text,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
@@ -66,7 +67,7 @@ def test_it_tells_different_arguments_apart(one, other):
 
 @pytest.mark.parametrize(
     "bad",
-    [float("nan"), float("inf"), -float("inf"), 2**60, -(2**60), 2**53, "\ud800", "a\udfffb", b"bytes", {1, 2}],
+    [float("nan"), float("inf"), -float("inf"), 2**60, -(2**60), 2**53, 1e16, -(2.0**53), "\ud800", "a\udfffb", b"bytes", {1, 2}],
     ids=repr,
 )
 @pytest.mark.parametrize("wrap", [lambda bad: bad, lambda bad: {"a": [{"b": bad}]}], ids=["bare", "deep"])

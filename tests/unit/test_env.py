@@ -1,57 +1,53 @@
 """The environment: a wrong value stops the start with one clear line."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "k3y" * 20
-SHOW = """
-import json, os
-os.environ["DJANGO_SETTINGS_MODULE"] = "hitl_site.settings"
-from django.conf import settings
-print(json.dumps({name: getattr(settings, name) for name in %r}, default=str))
-"""
-
-
-def python(code, tmp_path, **env):
-    plain = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "NOD_DATA": str(tmp_path / "data")}
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env={**plain, **env}, capture_output=True, text=True, check=False
-    )
+NOT_OURS = {"PATH", "HOME", "TMPDIR", "PYTHONPATH", "PYTEST_CURRENT_TEST"}
 
 
 @pytest.fixture
-def read(tmp_path):
-    """read("NAME", …, ENV="…"): these settings as a new process sees them."""
+def load(monkeypatch, tmp_path):
+    """load(ENV="…"): every setting, as a process sees it that has this environment."""
 
-    def run(*names, **env):
-        import json
-
-        done = python(SHOW % (names,), tmp_path, **env)
-        assert done.returncode == 0, done.stderr
-        return tuple(json.loads(done.stdout).values())
+    def run(**env):
+        for name in set(os.environ) - NOT_OURS:
+            monkeypatch.delenv(name)
+        for name, value in {"NOD_DATA": str(tmp_path / "data"), **env}.items():
+            monkeypatch.setenv(name, value)
+        return runpy.run_path(str(ROOT / "hitl_site" / "settings.py"))
 
     return run
 
 
 @pytest.fixture
-def complaint(tmp_path):
-    """complaint(ENV="…"): the one line that `manage.py check` ends with."""
+def read(load):
+    """read("NAME", …, ENV="…"): these settings."""
+
+    def run(*names, **env):
+        found = load(**env)
+        return tuple(found[name] for name in names)
+
+    return run
+
+
+@pytest.fixture
+def complaint(load):
+    """complaint(ENV="…"): what stops the start."""
 
     def run(**env):
-        plain = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "NOD_DATA": str(tmp_path / "data"), "DEBUG": "1"}
-        done = subprocess.run(
-            [sys.executable, "manage.py", "migrate", "--plan"],
-            cwd=ROOT, env={**plain, **env}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode != 0
-        lines = done.stderr.strip().splitlines()
-        assert len(lines) == 1, done.stderr
-        return lines[0]
+        with pytest.raises(ImproperlyConfigured) as caught:
+            load(**{"DEBUG": "1", **env})
+        assert len(str(caught.value).splitlines()) == 1
+        return str(caught.value)
 
     return run
 
@@ -71,6 +67,9 @@ def complaint(tmp_path):
         ("CELERY_BROKER_URL", "kafka://x", "amqp://"),
         ("CSRF_TRUSTED_ORIGINS", "nod.example.org", "https://"),
         ("EMAIL_URL", "pigeon://loft", "smtp://"),
+        ("EMAIL_URL", "smtp://mail:port", "smtp://"),
+        ("REDIS_URL", "redis://[::1", "redis://"),
+        ("CSRF_TRUSTED_ORIGINS", "http://[::1", "https://"),
         ("SECRET_KEY_FILE", "/nowhere/key", "SECRET_KEY"),
         ("NOD_DATA", "/dev/null/data", "NOD_DATA"),
     ],
@@ -139,7 +138,7 @@ def test_it_uses_sqlite_and_its_own_valkey_by_default(read, tmp_path):
     databases, url, broker, embedded = read(
         "DATABASES", "REDIS_URL", "CELERY_BROKER_URL", "EMBEDDED_REDIS", DEBUG="1"
     )
-    assert databases["default"]["NAME"] == str(tmp_path / "data" / "nod.sqlite3")
+    assert databases["default"]["NAME"] == tmp_path / "data" / "nod.sqlite3"
     assert databases["default"]["OPTIONS"]["transaction_mode"] == "IMMEDIATE"
     assert embedded
     assert url.startswith("unix:///")
@@ -162,3 +161,17 @@ def test_it_never_times_out_idle_subscriptions(read):
 def test_it_shows_no_secret_when_it_complains(complaint):
     line = complaint(DATABASE_URL="mysql://nod:hunter2@db/nod")
     assert "hunter2" not in line
+
+
+def test_it_stops_with_that_line_alone(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--plan"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DEBUG": "1", "PORT": "http"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "PORT" in done.stderr

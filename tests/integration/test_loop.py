@@ -1,0 +1,656 @@
+"""The loop: a message, the agent's calls, people's decisions, the answer. Everything but the processes."""
+
+import json
+import threading
+
+import pytest
+from django.core import mail
+
+from agents.actions import conversations, runs
+from agents.models import Message, Run
+from agents.states import RunStatus
+from approvals.actions.tools import Definition, register
+from approvals.models import Decision, Tool, ToolCall, ToolPolicy, TrustGrant
+from approvals.states import Status
+from tests.desk import (
+    approve, calls, chat, deny, kinds, last_run, only_call, pass_by, pending, say, statuses, work,
+)  # fmt: skip
+from tests.fakes.model import Meanwhile, Use
+
+MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
+
+
+def asks(**changes):
+    return Use("send_email", {**MAIL, **changes})
+
+
+def roles(session):
+    return list(session.messages.values_list("role", flat=True))
+
+
+def answer(session):
+    return session.messages.last().text
+
+
+# --- Allowed calls ---------------------------------------------------------------------------------------
+def test_it_answers_without_tools(model, alice):
+    model.play("Good morning.")
+    session = chat(alice, "Hello.")
+    assert [(message.role, message.text) for message in session.messages.all()] == [
+        ("user", "Hello."),
+        ("assistant", "Good morning."),
+    ]
+    assert last_run(session).status == RunStatus.DONE
+    assert calls(session) == []
+
+
+def test_it_runs_what_is_allowed_at_once(model, alice):
+    model.play(Use("get_weather", {"city": "Brno"}), "It is fine.")
+    session = chat(alice)
+    call = only_call(session)
+    assert (call.status, call.policy, call.arguments) == (Status.SUCCEEDED, "Weather is free", {"city": "Brno"})
+    assert "°C in Brno" in model.told()[0]
+    assert roles(session) == ["user", "assistant", "user", "assistant"]
+    assert kinds(call=str(call.pk)) == ["call.requested", "call.allowed", "call.started", "call.succeeded"]
+
+
+def test_it_plays_the_demo(alice, rita):
+    session = chat(alice, "What is the weather in Brno, and send an email to dev@example.com saying hello")
+    assert sorted(statuses(session)) == ["pending", "succeeded"]
+    approve(pending(session), rita)
+    work()
+    assert statuses(session) == ["succeeded", "succeeded"]
+    assert len(mail.outbox) == 1
+    assert last_run(session).status == RunStatus.DONE
+
+
+# --- Asked calls -----------------------------------------------------------------------------------------
+def test_it_pauses_for_an_asked_call(model, alice):
+    model.play(["I will write to them.", asks()])
+    session = chat(alice)
+    call, run = pending(session), last_run(session)
+    assert (run.status, run.lease_until) == (RunStatus.WAITING, None)
+    assert (call.run, call.turn, call.arguments, call.said) == (str(run.pk), 2, MAIL, "I will write to them.")
+    assert (call.requested_by, call.agent, call.groups) == (alice, "assistant", "|reviewers|")
+    assert call.expires_at > call.requested_at
+    assert roles(session) == ["user", "assistant"]
+    assert mail.outbox == []
+    assert kinds(call=str(call.pk)) == ["call.requested", "call.pending"]
+
+
+def test_it_pauses_in_one_transaction(model, alice, monkeypatch):
+    """What fails last leaves nothing behind: no message, no pending call, no waiting run."""
+    model.play(asks())
+    session = say(alice)
+
+    def broken(*args):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("agents.ledger.calls.audit.write", broken)
+    with pytest.raises(OSError, match="full"):
+        work()
+    assert calls(session) == []
+    assert roles(session) == ["user"]
+    assert last_run(session).status == RunStatus.RUNNING
+
+
+def test_it_runs_exactly_what_was_approved_once(model, alice, rita):
+    model.play(asks(), "Sent.")
+    session = chat(alice)
+    approve(pending(session), rita)
+    assert mail.outbox == [], "a decision wakes a worker, it runs nothing"
+    assert work() == 1
+    assert work() == 0
+    [sent] = mail.outbox
+    assert (sent.to, sent.subject, sent.body) == (["dev@example.com"], "Launch", "On Thursday.")
+    assert statuses(session) == [Status.SUCCEEDED]
+    assert "Email sent" in model.told()[0]
+    assert roles(session) == ["user", "assistant", "user", "assistant"]
+    assert kinds(call=str(only_call(session).pk)) == [
+        "call.requested", "call.pending", "decision.made", "call.approved", "call.started", "call.succeeded",
+    ]  # fmt: skip
+
+
+def test_it_tells_the_model_why_it_was_denied(model, alice, rita):
+    model.play(asks(), "As you wish.")
+    session = chat(alice)
+    deny(pending(session), rita, "Legal has to see it first.")
+    work()
+    assert mail.outbox == []
+    assert statuses(session) == [Status.DENIED]
+    [told] = model.told()
+    assert "Legal has to see it first." in told
+    assert "rita" in told
+    assert model.results[0]["status"] == "error"
+    assert last_run(session).status == RunStatus.DONE
+
+
+def test_it_runs_the_edited_arguments_and_says_so(model, alice, rita):
+    model.play(asks(), "Sent.")
+    session = chat(alice)
+    before = pending(session)
+    edited = {**MAIL, "subject": "Launch date"}
+    approve(before, rita, arguments=edited)
+    work()
+    call = only_call(session)
+    assert mail.outbox[0].subject == "Launch date"
+    assert (call.arguments, call.proposed, call.status) == (edited, MAIL, Status.SUCCEEDED)
+    assert call.digest != before.digest
+    assert call.digest == Decision.objects.get().digest
+    assert "A reviewer changed the arguments" in model.told()[0]
+    assert "Launch date" in model.told()[0]
+
+
+def test_it_waits_for_both_of_two(model, alice, rita):
+    model.play([asks(subject="One"), asks(subject="Two")], "Done.")
+    session = chat(alice)
+    one, two = calls(session)
+    approve(one, rita)
+    assert work() == 0
+    assert last_run(session).status == RunStatus.WAITING
+    deny(two, rita)
+    assert work() == 1
+    assert [sent.subject for sent in mail.outbox] == ["One"]
+    assert statuses(session) == [Status.SUCCEEDED, Status.DENIED]
+    assert len(model.told()) == 2
+
+
+def test_it_keeps_the_order_of_the_message(model, alice):
+    model.play([asks(subject=name) for name in "abcde"])
+    session = chat(alice)
+    assert [call.arguments["subject"] for call in calls(session)] == list("abcde")
+
+
+def test_it_runs_the_allowed_sibling_once(model, alice, rita, add_tool):
+    count = []
+
+    def tick() -> str:
+        """Count one."""
+        count.append(1)
+        return "ticked"
+
+    add_tool(tick)
+    model.play([Use("tick", {}), asks()], "Done.")
+    session = chat(alice)
+    assert len(count) == 1
+    approve(pending(session), rita)
+    work()
+    assert len(count) == 1
+    assert [told.split()[0] for told in model.told()] == ["ticked", "Email"]
+
+
+def test_it_goes_on_after_a_second_pause(model, alice, rita):
+    model.play(asks(subject="One"), asks(subject="Two"), "Done.")
+    session = chat(alice)
+    approve(pending(session), rita)
+    work()
+    approve(pending(session), rita)
+    work()
+    assert [sent.subject for sent in mail.outbox] == ["One", "Two"]
+    assert roles(session) == ["user", "assistant"] * 3
+
+
+# --- Blocked and refused calls ---------------------------------------------------------------------------
+def test_it_never_runs_what_is_blocked(model, alice):
+    ToolPolicy.objects.create(name="No mail", tool="send_*", effect="block")
+    model.play(asks(), "I may not.")
+    session = chat(alice)
+    call = only_call(session)
+    assert (call.status, call.policy) == (Status.BLOCKED, "No mail")
+    assert mail.outbox == []
+    assert "No mail" in model.told()[0]
+    assert kinds(call=str(call.pk)) == ["call.requested", "call.blocked"]
+
+
+@pytest.mark.parametrize(
+    ("use", "hint"),
+    [
+        (Use("rm_rf", {}), "no tool named rm_rf"),
+        (Use("send_email", {"to": "a@x.org"}), "missing"),
+        (Use("send_email", {**MAIL, "bcc": "evil@x.org"}), "bcc"),
+        (Use("send_email", {**MAIL, "to": 5}), "to"),
+        (Use("send_email", '{"to": "a@x.org", '), "missing"),
+        (Use("send_email", "[1, 2]"), "object"),
+        (Use("send_email", '"text"'), "object"),
+        (Use("send_email", "null"), ""),
+        (Use("delete_files", {"paths": "notes.txt"}), "paths"),
+        (Use("send_email", {**MAIL, "body": "\ud800"}), ""),
+        (Use("send_email", {**MAIL, "body": "x" * 1_100_000}), "1000 kB"),
+    ],
+    ids=lambda value: value.name + str(value.input)[:20] if isinstance(value, Use) else "",
+)
+def test_it_asks_nobody_about_what_cannot_run(model, alice, use, hint):
+    model.play(use, "I see.")
+    session = chat(alice)
+    assert calls(session) == []
+    assert mail.outbox == []
+    assert hint in model.told()[0]
+    assert model.results[0]["status"] == "error"
+    assert last_run(session).status == RunStatus.DONE
+
+
+def test_it_refuses_a_tool_that_the_agent_does_not_have(model, alice, agent):
+    agent.tools.remove(Tool.objects.get(name="send_email"))
+    model.play(asks(), "I see.")
+    session = chat(alice)
+    assert calls(session) == []
+    assert "no tool named send_email" in model.told()[0]
+
+
+def test_it_asks_for_a_tool_that_no_policy_names(model, alice):
+    ToolPolicy.objects.all().delete()
+    model.play(Use("get_weather", {}))
+    assert pending(chat(alice)).why
+
+
+def test_it_asks_for_a_definition_that_nobody_looked_at(model, alice):
+    Tool.objects.filter(name="get_weather").update(looked_at="")
+    model.play(Use("get_weather", {}))
+    assert "looked at" in pending(chat(alice)).why
+
+
+def test_it_fills_in_the_defaults_before_people_look(model, alice):
+    ToolPolicy.objects.filter(tool="get_weather").update(effect="ask")
+    model.play(Use("get_weather", {}))
+    assert pending(chat(alice)).arguments == {"city": "here"}
+
+
+# --- Malicious models ------------------------------------------------------------------------------------
+def test_it_refuses_one_id_twice_in_a_message(model, alice):
+    model.play([Use("send_email", MAIL, id="same"), Use("get_weather", {}, id="same")], "I see.")
+    session = chat(alice)
+    assert calls(session) == []
+    assert all("share an id" in told for told in model.told())
+
+
+def test_it_refuses_an_id_of_an_earlier_message(model, alice, rita):
+    model.play(Use("send_email", MAIL, id="same"), Use("send_email", MAIL, id="same"), "I see.")
+    session = chat(alice)
+    approve(pending(session), rita)
+    work()
+    assert len(mail.outbox) == 1, "an approval is for one call"
+    assert "used before" in model.told()[0]
+    assert statuses(session) == [Status.SUCCEEDED]
+
+
+def test_it_refuses_the_id_of_an_approved_call_for_other_arguments(model, alice, rita):
+    """The swap between approval and effect: same id, other content."""
+    model.play([Use("send_email", MAIL, id="same"), asks(subject="Other")], "Never.")
+    session = chat(alice)
+    approve(calls(session)[0], rita)
+    [message] = session.messages.filter(role="assistant")
+    message.content[0]["toolUse"]["input"]["to"] = "evil@example.com"
+    message.save()
+    deny(calls(session)[1], rita)
+    work()
+    assert mail.outbox == []
+    assert "not what was asked for" in model.told()[0]
+
+
+def test_it_ends_a_model_that_loops(model, alice, agent):
+    agent.max_steps = 3
+    agent.save()
+    model.play(Use("get_weather", {}), loop=True)
+    session = chat(alice)
+    run = last_run(session)
+    assert (run.status, run.error_code, run.steps) == (RunStatus.FAILED, "step_limit", 3)
+    assert len(calls(session)) == 3
+
+
+def test_it_counts_steps_across_pauses(model, alice, rita, agent):
+    agent.max_steps = 2
+    agent.save()
+    model.play(asks(), loop=True)
+    session = chat(alice)
+    for _ in range(2):
+        approve(pending(session), rita)
+        work()
+    assert last_run(session).error_code == "step_limit"
+    assert len(mail.outbox) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RuntimeError("boom"), "model_error"),
+        (ConnectionError("no route"), "unreachable"),
+        (type("ThrottlingException", (Exception,), {})(), "throttled"),
+    ],
+)
+def test_it_turns_a_model_s_failure_into_a_sentence(model, alice, error, code):
+    model.play(error)
+    run = last_run(chat(alice))
+    assert (run.status, run.error_code) == (RunStatus.FAILED, code)
+    assert run.error.endswith(".")
+    assert "boom" not in run.error
+
+
+def test_it_answers_again_after_a_failure(model, alice):
+    model.play(RuntimeError("boom"))
+    session = chat(alice, "Hello.")
+    model.play("Here I am.")
+    conversations.retry(session)
+    work()
+    assert answer(session) == "Here I am."
+    assert roles(session) == ["user", "assistant"]
+    assert [run.status for run in session.runs.all()] == [RunStatus.FAILED, RunStatus.DONE]
+
+
+def test_it_survives_odd_characters(model, alice, rita):
+    odd = "NUL \0, surrogate \ud83d, bidi \u202e, tag \U000e0041, line \u2028"
+    whole = odd.replace("\ud83d", "")
+    model.play([odd, asks(body=whole), Use("get_weather", {"city": odd}, id="bad")], odd)
+    session = chat(alice, "Hello \0 and \u202e")
+    assert pending(session).arguments["body"] == whole
+    approve(pending(session), rita, comment="Fine \0 by me.")
+    work()
+    assert last_run(session).status == RunStatus.DONE
+    assert session.messages.last().text == odd
+    assert json.loads(json.dumps(session.messages.last().content)) == [{"text": odd}]
+    assert statuses(session) == [Status.SUCCEEDED]
+
+
+@pytest.mark.parametrize("use_id", ["x" * 5000, "nul \0", "half \ud800", "", "é|’\"<script>"], ids=ascii)
+def test_it_survives_odd_ids(model, alice, use_id):
+    model.play(Use("get_weather", {}, id=use_id), "Done.")
+    session = chat(alice)
+    assert last_run(session).status == RunStatus.DONE
+
+
+def test_it_survives_a_long_tool_name(model, alice):
+    model.play(Use("x" * 5000, {}), "Done.")
+    assert last_run(chat(alice)).status == RunStatus.DONE
+
+
+# --- Tools that fail -------------------------------------------------------------------------------------
+def test_it_records_a_tool_that_raises(model, alice, add_tool):
+    def explode() -> str:
+        """Explode."""
+        raise ValueError("bang")
+
+    add_tool(explode)
+    model.play(Use("explode", {}), "It failed.")
+    session = chat(alice)
+    assert statuses(session) == [Status.FAILED]
+    assert "ValueError: bang" in model.told()[0]
+    assert last_run(session).status == RunStatus.DONE
+
+
+def test_it_does_not_wait_for_a_tool_that_hangs(model, alice, add_tool):
+    let_go = threading.Event()
+
+    def hang() -> str:
+        """Hang."""
+        let_go.wait(60)
+        return "late"
+
+    add_tool(hang, timeout=0.05)
+    model.play(Use("hang", {}), "I do not know.")
+    try:
+        session = chat(alice)
+        call = only_call(session)
+        assert call.status == Status.UNKNOWN
+        assert call.result is None
+        assert "may or may not have happened" in model.told()[0]
+        assert last_run(session).status == RunStatus.DONE
+        assert kinds(call=str(call.pk))[-1] == "call.unknown"
+    finally:
+        let_go.set()
+
+
+def test_it_says_when_a_tool_refuses(model, alice):
+    model.play(Use("read_file", {"path": "../secret"}), "I see.")
+    session = chat(alice)
+    assert statuses(session) == [Status.FAILED]
+    assert ".." in model.told()[0]
+
+
+# --- What changes between the decision and the effect ----------------------------------------------------
+@pytest.fixture
+def approved(model, alice, rita):
+    """An approved call whose worker has not come yet."""
+    model.play(asks(), "I see.")
+    session = chat(alice)
+    return approve(pending(session), rita)
+
+
+def lapsed(call, hint):
+    work()
+    call.refresh_from_db()
+    assert mail.outbox == []
+    assert call.status == Status.LAPSED
+    assert hint in call.why
+    assert kinds(call=str(call.pk))[-1] == "call.lapsed"
+    assert Run.objects.get(pk=call.run).status == RunStatus.DONE
+
+
+def test_it_heeds_a_policy_that_blocks_now(approved, model):
+    ToolPolicy.objects.create(name="Stop the mail", tool="*", effect="block")
+    lapsed(approved, "Stop the mail")
+    assert "Stop the mail" in model.told()[0]
+
+
+def test_it_refuses_a_definition_that_changed(approved):
+    tool = Tool.objects.get(name="send_email")
+    register(Definition(tool.name, tool.description + " Now with attachments.", tool.schema), looked_at=True)
+    lapsed(approved, "definition")
+
+
+@pytest.mark.parametrize(
+    ("field", "forged"),
+    [("arguments", {**MAIL, "to": "evil@example.com"}), ("digest", "0" * 64), ("definition", "f" * 64)],
+)
+def test_it_refuses_a_row_that_was_edited(approved, field, forged):
+    """Somebody with access to the database changes what was approved."""
+    ToolCall.objects.filter(pk=approved.pk).update(**{field: forged})
+    work()
+    approved.refresh_from_db()
+    assert mail.outbox == []
+    assert approved.status != Status.SUCCEEDED
+
+
+def test_it_refuses_arguments_and_digest_that_were_forged_together(approved):
+    from approvals.digest import call_digest
+
+    forged = {**MAIL, "to": "evil@example.com"}
+    digest = call_digest(
+        session=approved.session, tool=approved.tool, definition=approved.definition, arguments=forged
+    )
+    ToolCall.objects.filter(pk=approved.pk).update(arguments=forged, proposed=MAIL, digest=digest)
+    lapsed(approved, "not those that were approved")
+
+
+def test_it_refuses_an_approval_without_a_decision(model, alice):
+    model.play(asks(), "I see.")
+    call = pending(chat(alice))
+    ToolCall.objects.filter(pk=call.pk).update(
+        status=Status.APPROVED, executable_until=call.expires_at, decided_at=call.requested_at
+    )
+    Run.objects.update(status=RunStatus.QUEUED)
+    lapsed(call, "not those that were approved")
+
+
+def test_it_refuses_an_approval_that_came_too_late(approved):
+    pass_by(ToolCall.objects, "executable_until")
+    lapsed(approved, "in time")
+
+
+def test_it_still_runs_under_a_policy_that_asks(approved):
+    """Asking once more would ask for ever."""
+    ToolPolicy.objects.create(name="Be careful", tool="send_email", effect="always_ask")
+    work()
+    assert len(mail.outbox) == 1
+
+
+def test_it_asks_when_the_policy_changes_between_gate_and_claim(model, alice, monkeypatch):
+    """The gate said allow; the claim a moment later decides."""
+    from agents.ledger import LedgerGate
+
+    gate = LedgerGate._verdict
+
+    def then_the_policy_changes(self, use):
+        said = gate(self, use)
+        ToolPolicy.objects.filter(tool="get_weather").update(effect="ask")
+        return said
+
+    monkeypatch.setattr(LedgerGate, "_verdict", then_the_policy_changes)
+    model.play(Use("get_weather", {}))
+    assert pending(chat(alice)).tool == "get_weather"
+
+
+# --- Conversations that go on ----------------------------------------------------------------------------
+def valid(messages):
+    """As model providers demand it: roles alternate, each tool use is answered in the next message."""
+    assert messages[0]["role"] == "user"
+    for one, other in zip(messages, messages[1:], strict=False):
+        assert one["role"] != other["role"]
+        used = [block["toolUse"]["toolUseId"] for block in one["content"] if "toolUse" in block]
+        told = [block["toolResult"]["toolUseId"] for block in other["content"] if "toolResult" in block]
+        assert used == told
+    assert all(message["content"] for message in messages)
+
+
+def test_it_goes_on_after_a_stop(model, alice):
+    model.play([asks(subject="One"), Use("get_weather", {}), asks(subject="Two")])
+    session = chat(alice)
+    assert runs.stop(last_run(session), "alice")
+    model.play("Then not.")
+    chat(alice, "Forget it.", session)
+    valid(model.heard[-1])
+    texts = model.told()
+    assert texts[0].startswith("Cancelled") and texts[2].startswith("Cancelled")
+    assert "°C" in texts[1], "what was done is told as done"
+    assert answer(session) == "Then not."
+    assert sorted(statuses(session)) == ["cancelled", "cancelled", "succeeded"]
+
+
+def test_it_goes_on_after_a_failure_in_the_middle(model, alice):
+    model.play(Use("get_weather", {}), RuntimeError("boom"))
+    session = chat(alice)
+    assert last_run(session).status == RunStatus.FAILED
+    model.play("Here.")
+    chat(alice, "Again?", session)
+    valid(model.heard[-1])
+    assert answer(session) == "Here."
+
+
+def test_it_says_what_it_cannot_know_after_a_crash(model, alice, rita):
+    """The message was stored, the call started, the worker died: the model hears neither yes nor no."""
+    model.play(asks(), "I do not know.")
+    session = chat(alice)
+    approve(pending(session), rita)
+    run = runs.claim(last_run(session).pk)
+    ToolCall.objects.update(status=Status.STARTED, epoch=run.epoch)
+    pass_by(Run.objects, "lease_until")
+    Run.objects.update(status=RunStatus.QUEUED)
+    work()
+    assert statuses(session) == [Status.UNKNOWN]
+    assert mail.outbox == []
+    assert "Unknown outcome" in model.told()[0]
+    valid(model.heard[-1])
+
+
+def test_it_keeps_messages_in_a_row(model, alice):
+    model.play("One.")
+    session = chat(alice, "1")
+    for number in (2, 3):
+        model.play(f"{number}.")
+        chat(alice, str(number), session)
+    assert list(Message.objects.values_list("seq", flat=True)) == [1, 2, 3, 4, 5, 6]
+    valid(model.heard[-1])
+    assert len(model.heard[-1]) == 5
+
+
+def test_it_shows_a_model_the_end_of_a_long_conversation(model, alice, monkeypatch):
+    monkeypatch.setattr(conversations, "WINDOW", 4)
+    session = None
+    for number in range(6):
+        model.play([Use("get_weather", {})], f"{number}")
+        session = chat(alice, f"Q{number}", session)
+        valid(model.heard[-1])
+    assert model.heard[-1][-3]["content"] == [{"text": "Q5"}]
+
+
+# --- Posting ---------------------------------------------------------------------------------------------
+def test_it_takes_one_message_at_a_time(model, alice):
+    session = say(alice)
+    with pytest.raises(conversations.Busy):
+        conversations.post(session, "And another thing.")
+    assert session.messages.count() == session.runs.count() == 1
+
+
+def test_it_posts_once_for_one_key(model, alice):
+    session = conversations.begin(alice, "assistant")
+    first = conversations.post(session, "Hello.", "k1")
+    assert conversations.post(session, "Hello.", "k1") == first
+    model.play("Hi.", "Hi again.")
+    work()
+    assert conversations.post(session, "Hello.", "k1") == first
+    assert session.messages.count() == 2
+    assert conversations.post(session, "Hello.", "k2") != first
+
+
+def test_it_takes_any_number_of_messages_without_a_key(model, alice):
+    model.play("1", "2")
+    session = chat(alice)
+    chat(alice, "More.", session)
+    assert session.runs.count() == 2
+
+
+@pytest.mark.parametrize("text", ["", "  \n ", "x" * 20_001], ids=["empty", "blank", "long"])
+def test_it_refuses_such_a_message(alice, text):
+    session = conversations.begin(alice, "assistant")
+    with pytest.raises(conversations.InvalidInput):
+        conversations.post(session, text)
+    assert not session.runs.exists()
+
+
+def test_it_refuses_an_agent_that_is_not_active(alice, agent):
+    agent.active = False
+    agent.save()
+    with pytest.raises(conversations.NotFound):
+        conversations.begin(alice, "assistant")
+
+
+def test_it_fails_a_run_whose_provider_does_not_exist(alice, agent):
+    agent.provider = "oracle"
+    agent.save()
+    assert last_run(chat(alice)).error_code == "unknown_provider"
+
+
+# --- Stops in the middle ---------------------------------------------------------------------------------
+def test_it_writes_nothing_after_a_stop(model, alice):
+    session = say(alice)
+    model.play([Meanwhile(lambda: runs.stop(last_run(session), "alice")), asks()], "Never.")
+    work()
+    assert last_run(session).status == RunStatus.STOPPED
+    assert calls(session) == []
+    assert roles(session) == ["user"]
+
+
+def test_it_starts_no_tool_after_a_stop(model, alice):
+    session = say(alice)
+    model.play([Meanwhile(lambda: runs.stop(last_run(session), "alice")), Use("get_weather", {})], "Never.")
+    work()
+    assert calls(session) == []
+    assert not TrustGrant.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_records_nothing_after_a_stop_while_a_tool_runs(transactional_db, model, alice, add_tool):
+    """The effect has begun: nobody can say what became of it, and the run stays stopped."""
+
+    def stop_me() -> str:
+        """Somebody presses stop."""
+        runs.stop(Run.objects.get(), "alice")
+        return "done"
+
+    add_tool(stop_me)
+    model.play(Use("stop_me", {}), "Never.")
+    session = chat(alice)
+    assert last_run(session).status == RunStatus.STOPPED
+    assert statuses(session) == [Status.SUCCEEDED], "it did happen"
+    assert roles(session) == ["user", "assistant"]
+    model.play("You stopped me.")
+    chat(alice, "Did it happen?", session)
+    assert model.told() == ["done"]

@@ -1,0 +1,414 @@
+"""The approval queue in the browser, without a browser."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from approvals.digest import call_digest
+from approvals.models import Decision, Tool, ToolCall, TrustGrant
+from approvals.states import Choice, Status
+from tests import desk
+
+MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "Hello,\n\nwhat is in it?"}
+QUEUE = "/approvals/"
+
+
+def ask(by, arguments=MAIL, tool="send_email", session="s", groups="|reviewers|", **fields):
+    """A pending call, as the ledger would hold it."""
+    row = Tool.objects.get(name=tool)
+    digest = call_digest(session=session, tool=tool, definition=row.definition, arguments=arguments)
+    terms = {
+        "requester_may_decide": False,
+        "executable_for": 900,
+        "trust_expires_in": 28800,
+        "trust_max_uses": None,
+    }
+    values = {
+        "session": session,
+        "tool_use_id": uuid4().hex,
+        "tool": tool,
+        "agent": "assistant",
+        "requested_by": by,
+        "arguments": arguments,
+        "definition": row.definition,
+        "digest": digest,
+        "status": Status.PENDING,
+        "effect": "ask",
+        "policy": "Ask before mail goes out",
+        "risk": "medium",
+        "terms": terms,
+        "groups": groups,
+        "expires_at": timezone.now() + timedelta(hours=23),
+        **fields,
+    }
+    call = ToolCall.objects.create(**values)
+    call.refresh_from_db()
+    return call
+
+
+def settle(call, by, choice=Choice.APPROVE, status=Status.SUCCEEDED, comment=""):
+    now = timezone.now()
+    ToolCall.objects.filter(pk=call.pk).update(status=status, decided_at=now, started_at=now, finished_at=now)
+    Decision.objects.create(
+        call=call,
+        by=by,
+        requested_by=call.requested_by,
+        choice=choice,
+        comment=comment,
+        digest=call.digest,
+        version=1,
+    )
+
+
+def page_of(call):
+    return reverse("approvals:call", args=[call.pk])
+
+
+def decide(client, call, choice="approve", htmx=False, **fields):
+    data = {"choice": choice, "version": call.version, "digest": call.digest, **fields}
+    headers = {"HX-Request": "true", "HX-Target": "desk-detail"} if htmx else {}
+    return client.post(reverse("approvals:decide", args=[call.pk]), data, headers=headers)
+
+
+def htmx(client, path, target):
+    return client.get(path, headers={"HX-Request": "true", "HX-Target": target})
+
+
+def text(response):
+    return response.content.decode()
+
+
+@pytest.fixture
+def call(alice):
+    return ask(alice)
+
+
+@pytest.fixture
+def as_rita(client, rita):
+    client.force_login(rita)
+    return client
+
+
+# --- Who may ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [QUEUE, "/approvals/history/", "/approvals/count/", "card"])
+@pytest.mark.parametrize(
+    ("who", "status"),
+    [(None, 302), ("alice", 403), ("bob", 403), ("rita", 200), ("remy", 200), ("admin", 200)],
+)
+def test_it_lets_reviewers_in(client, request, call, path, who, status):
+    if who:
+        client.force_login(request.getfixturevalue(who))
+    assert client.get(page_of(call) if path == "card" else path).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("who", "status"),
+    [(None, 302), ("alice", 403), ("bob", 403), ("rita", 302), ("remy", 302), ("admin", 403)],
+)
+def test_it_lets_reviewers_decide(client, request, call, who, status):
+    if who:
+        client.force_login(request.getfixturevalue(who))
+    assert decide(client, call).status_code == status
+    assert Decision.objects.count() == (1 if who in ("rita", "remy") else 0)
+
+
+def test_it_hides_calls_of_other_groups(as_rita, alice):
+    Group.objects.create(name="finance")
+    call = ask(alice, groups="|finance|")
+    assert as_rita.get(page_of(call)).status_code == 404
+    assert decide(as_rita, call).status_code == 404
+    assert str(call.pk) not in text(as_rita.get(QUEUE))
+
+
+def test_it_has_no_page_for_a_call_that_is_not_there(as_rita):
+    assert as_rita.get(reverse("approvals:call", args=[uuid4()])).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["get", "head", "put", "delete"])
+def test_it_decides_by_post_alone(as_rita, call, method):
+    response = getattr(as_rita, method)(reverse("approvals:decide", args=[call.pk]))
+    assert response.status_code == 405
+
+
+def test_it_wants_a_csrf_token(rita, call):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(rita)
+    assert decide(client, call).status_code == 403
+    response = decide(client, call, htmx=True)
+    assert (response.status_code, response["HX-Refresh"]) == (403, "true")
+    call.refresh_from_db()
+    assert call.status == Status.PENDING
+
+
+# --- The list -----------------------------------------------------------------------------------------
+
+
+def test_it_says_that_nothing_waits(as_rita):
+    assert "Nothing is waiting." in text(as_rita.get(QUEUE))
+
+
+def test_it_lists_the_oldest_first_and_shows_it(as_rita, alice):
+    first, second = ask(alice), ask(alice)
+    html = text(as_rita.get(QUEUE))
+    assert html.index(f"row-{first.pk}") < html.index(f"row-{second.pk}")
+    assert f'id="card" data-call="{first.pk}"' in html
+    assert "(2) Approvals · Nod" in html
+
+
+def test_it_gives_htmx_the_list_alone(as_rita, call):
+    html = text(htmx(as_rita, QUEUE, "queue-list"))
+    assert "<html" not in html
+    assert f"row-{call.pk}" in html
+    assert 'id="pending" data-count="1" hx-swap-oob="true"' in html
+
+
+def test_it_gives_htmx_the_card_alone(as_rita, call):
+    html = text(htmx(as_rita, page_of(call), "desk-detail"))
+    assert html.strip().startswith("<article")
+    assert "<html" not in html
+
+
+def test_it_sends_nothing_where_nothing_changed(as_rita, call):
+    assert htmx(as_rita, f"{page_of(call)}?seen=1-pending", "desk-detail").status_code == 204
+    assert htmx(as_rita, f"{page_of(call)}?seen=1-approved", "desk-detail").status_code == 200
+
+
+def test_it_never_puts_a_card_in_place_of_another_by_itself(as_rita, call, alice):
+    other = ask(alice)
+    html = text(htmx(as_rita, page_of(other), "desk-detail"))
+    assert f'data-call="{other.pk}"' in html
+    assert str(call.pk) not in html
+
+
+def test_it_forbids_to_keep_pages(as_rita, call):
+    assert "no-store" in as_rita.get(page_of(call))["Cache-Control"]
+
+
+def test_it_shows_what_was_decided_lately(as_rita, alice, remy):
+    settle(ask(alice), remy, Choice.DENY, Status.DENIED, "No.")
+    html = text(as_rita.get(QUEUE))
+    assert "Decided lately" in html
+    assert "Denied by remy" in html
+
+
+@pytest.mark.parametrize("path", [QUEUE, "/approvals/history/"])
+def test_it_asks_the_database_no_more_for_more_rows(as_rita, alice, bob, remy, path):
+    def count(rows):
+        for _ in range(rows):
+            ask(alice)
+            settle(ask(bob), remy)
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            assert as_rita.get(path).status_code == 200
+        return len(queries)
+
+    assert count(5) == count(45) <= 16
+
+
+# --- The card -----------------------------------------------------------------------------------------
+
+
+def test_it_shows_who_wants_what_and_why(as_rita, call):
+    html = text(as_rita.get(page_of(call)))
+    for words in (
+        "<b>assistant</b> wants this for <b>alice</b>",
+        "Asks because of <b>Ask before mail goes out</b>",
+        "any of reviewers, not alice",
+        "dev@example.com",
+        "what is in it?",
+        "Medium risk",
+        "nothing decided in the last 30 days",
+    ):
+        assert words in html
+
+
+def test_it_shows_hostile_arguments_as_text(as_rita, alice):
+    evil = "<img src=x onerror=alert(1)>"
+    call = ask(
+        alice,
+        {"to": "ex\u0430mple@example.com", "subject": evil, evil: evil, "body": "\u202egpj.exe"},
+        said=evil,
+    )
+    html = text(as_rita.get(page_of(call)))
+    assert "<img" not in html
+    assert "&lt;img src=x onerror=alert(1)&gt;" in html
+    assert "<mark>U+0430 \u0430</mark>" in html
+    assert "<mark>U+202E</mark>" in html
+    assert "\u202e" not in html
+    assert "look closely" in html
+
+
+def test_it_has_no_inline_script_style_or_handler(as_rita, call):
+    html = text(as_rita.get(page_of(call)))
+    assert not re.search(r"<script(?![^>]* src=)", html)
+    assert not re.search(r"<script(?![^>]* nonce=\"[^\"]+\")", html)
+    assert not re.search(r"<style|\sstyle=|\son[a-z]+=|hx-on", html)
+
+
+def test_it_shows_a_long_argument_whole(as_rita, alice):
+    call = ask(alice, {**MAIL, "body": "line\n" * 500 + "the very end"})
+    html = text(as_rita.get(page_of(call)))
+    assert "the very end" in html
+    assert "Show all: 501 lines" in html
+
+
+def test_it_shows_what_happened_before(as_rita, alice, remy):
+    settle(ask(alice), remy)
+    settle(ask(alice), remy, Choice.DENY, Status.DENIED, "No.")
+    html = text(as_rita.get(page_of(ask(alice))))
+    assert "1 approved, 1 denied in 30 days · last: denied by remy" in html
+
+
+def test_it_gives_an_administrator_no_buttons(client, admin, call):
+    client.force_login(admin)
+    html = text(client.get(page_of(call)))
+    assert "Only reviewers may decide this call." in html
+    assert "approve-form" not in html
+
+
+def test_it_says_why_the_requester_may_not_decide(as_rita, rita):
+    html = text(as_rita.get(page_of(ask(rita))))
+    assert "somebody else has to decide it" in html
+    assert "approve-form" not in html
+
+
+def test_it_offers_no_trust_where_it_is_always_asked(as_rita, alice):
+    html = text(as_rita.get(page_of(ask(alice, {"paths": ["a"]}, "delete_files", effect="always_ask"))))
+    assert "trust-form" not in html
+    assert "approve-form" in html
+
+
+def test_it_limits_how_long_trust_may_last(as_rita, alice):
+    terms = {
+        "requester_may_decide": False,
+        "executable_for": 900,
+        "trust_expires_in": 7200,
+        "trust_max_uses": 20,
+    }
+    html = text(as_rita.get(page_of(ask(alice, terms=terms))))
+    assert re.findall(r'<option value="(\d+)">', html) == ["3600", "7200"]
+    assert "for at most 20 calls" in html
+
+
+def test_it_opens_a_form_without_scripts_too(as_rita, call):
+    html = text(as_rita.get(f"{page_of(call)}?form=deny"))
+    assert re.search(r'id="deny-form"[^>]*data-decision>', html)
+    assert re.search(r'id="trust-form"[^>]*hidden>', html)
+
+
+# --- Decisions ----------------------------------------------------------------------------------------
+
+
+def test_it_approves(as_rita, rita, call):
+    response = decide(as_rita, call)
+    assert response.url == page_of(call)
+    html = text(as_rita.get(page_of(call)))
+    assert "Approved by rita" in html
+    assert "approve-form" not in html
+
+
+def test_it_answers_htmx_with_the_card(as_rita, call):
+    response = decide(as_rita, call, htmx=True)
+    assert response.status_code == 200
+    assert response["HX-Trigger"] == "nod:refresh" or "nod:refresh" in response["HX-Trigger"]
+    assert "Approved by rita" in text(response)
+    assert "<html" not in text(response)
+
+
+def test_it_denies_with_a_reason(as_rita, call):
+    decide(as_rita, call, "deny", comment="Wrong list.")
+    call.refresh_from_db()
+    assert call.status == Status.DENIED
+    assert "Wrong list." in text(as_rita.get(page_of(call)))
+
+
+def test_it_trusts_for_as_long_as_was_chosen(as_rita, call):
+    decide(as_rita, call, "trust", trust_for="3600")
+    grant = TrustGrant.objects.get()
+    assert timedelta(minutes=59) < grant.expires_at - timezone.now() <= timedelta(hours=1)
+
+
+@pytest.mark.parametrize("by_htmx", [True, False])
+def test_it_wants_a_reason_beside_the_field(as_rita, call, by_htmx):
+    response = decide(as_rita, call, "deny", htmx=by_htmx, comment="  ")
+    assert response.status_code == 422
+    assert re.search(r'id="comment-error" role="alert">Say why', text(response))
+    assert re.search(r'id="deny-form"[^>]*data-decision>', text(response))
+
+
+def test_it_keeps_what_was_typed(as_rita, call):
+    response = decide(as_rita, call, "deny", comment="x" * 2001)
+    assert response.status_code == 422
+    assert "x" * 2001 in text(response)
+
+
+def test_it_tells_the_loser_who_decided(client, rita, remy, call):
+    desk.approve(call, remy)
+    client.force_login(rita)
+    response = decide(client, call, htmx=True)
+    assert response.status_code == 409
+    assert "remy approved this before you." in text(response)
+    assert "Approved by remy" in text(response)
+
+
+def test_it_shows_a_changed_call_anew(as_rita, call):
+    response = decide(as_rita, call, "deny", htmx=True, digest="0" * 64, comment="Typed with care.")
+    assert response.status_code == 409
+    assert "not what this page showed" in text(response)
+    assert "Typed with care." in text(response)
+
+
+@pytest.mark.parametrize("fields", [{"choice": "maybe"}, {"version": "x"}, {"version": ""}])
+def test_it_refuses_an_incomplete_form(as_rita, call, fields):
+    data = {"choice": "approve", "version": call.version, "digest": call.digest, **fields}
+    assert as_rita.post(reverse("approvals:decide", args=[call.pk]), data).status_code == 422
+    call.refresh_from_db()
+    assert call.status == Status.PENDING
+
+
+def test_it_says_that_a_call_expired(as_rita, alice):
+    call = ask(alice, expires_at=timezone.now() - timedelta(seconds=1))
+    response = decide(as_rita, call, htmx=True)
+    assert response.status_code == 409
+    assert "expired" in text(response)
+
+
+# --- History ------------------------------------------------------------------------------------------
+
+
+def test_it_pages_through_history(as_rita, alice, remy):
+    made = [ask(alice) for _ in range(51)]
+    for call in made:
+        settle(call, remy)
+    html = text(as_rita.get("/approvals/history/"))
+    assert page_of(made[-1]) in html
+    assert page_of(made[0]) not in html
+    older = re.search(r'href="(\?status=&amp;before=[^"]+)">Older', html).group(1).replace("&amp;", "&")
+    assert page_of(made[0]) in text(as_rita.get(f"/approvals/history/{older}"))
+
+
+def test_it_filters_history(as_rita, alice, remy):
+    done, denied = ask(alice), ask(alice)
+    settle(done, remy)
+    settle(denied, remy, Choice.DENY, Status.DENIED, "No.")
+    html = text(as_rita.get("/approvals/history/?status=denied"))
+    assert page_of(denied) in html
+    assert page_of(done) not in html
+
+
+@pytest.mark.parametrize("query", ["status=nope", "before=nope", "status=%27&before=%00"])
+def test_it_takes_any_query_for_history(as_rita, call, query):
+    assert as_rita.get(f"/approvals/history/?{query}").status_code == 200

@@ -1,0 +1,410 @@
+"""Runs: claimed by one worker, taken over from a dead one, stopped, given up."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.core import mail
+from django.db import connections
+from django.db.models.functions import Now
+
+from agents import driver, tasks
+from agents.actions import conversations, runs
+from agents.ledger import LedgerGate
+from agents.models import Run
+from agents.states import RunStatus
+from approvals.actions import calls as call_actions
+from approvals.errors import LostClaim
+from approvals.models import ToolCall
+from approvals.states import Status
+from tests.desk import approve, calls, chat, deny, kinds, last_run, only_call, pass_by, pending, say, statuses, work
+from tests.fakes.model import Meanwhile, Use
+
+MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
+
+
+def asks(**changes):
+    return Use("send_email", {**MAIL, **changes})
+
+
+@pytest.fixture
+def queued(model, alice):
+    return last_run(say(alice))
+
+
+@pytest.fixture
+def enqueued(monkeypatch):
+    """The ids that workers are woken with."""
+    woken = []
+    monkeypatch.setattr(runs, "enqueue", lambda run_id: woken.append(str(run_id)))
+    return woken
+
+
+def die(run):
+    """The worker of this run was killed: nobody renews its lease."""
+    pass_by(Run.objects.filter(pk=run.pk), "lease_until")
+
+
+# --- Claims ------------------------------------------------------------------------------------------------
+def test_it_is_claimed_once(queued):
+    claimed = runs.claim(queued.pk)
+    assert (claimed.status, claimed.epoch, claimed.attempts) == (RunStatus.RUNNING, 1, 1)
+    assert runs.claim(queued.pk) is None
+    queued.refresh_from_db()
+    assert queued.epoch == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_is_claimed_by_one_of_many(transactional_db, queued):
+    """The same Celery message, eight times at once."""
+    gate = threading.Barrier(8)
+
+    def claim(number):
+        try:
+            gate.wait(10)
+            return runs.claim(queued.pk)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(8) as pool:
+        claimed = [run for run in pool.map(claim, range(8)) if run]
+    assert [run.epoch for run in claimed] == [1]
+
+
+def test_it_runs_nothing_for_a_message_that_comes_twice(model, alice):
+    model.play(Use("get_weather", {}), "Fine.")
+    session = chat(alice)
+    driver.advance(str(last_run(session).pk))
+    tasks.advance(str(last_run(session).pk))
+    assert len(calls(session)) == 1
+    assert len(model.heard) == 2
+
+
+def test_it_does_not_wake_a_waiting_run(model, alice):
+    model.play(asks())
+    run = last_run(chat(alice))
+    driver.advance(str(run.pk))
+    run.refresh_from_db()
+    assert (run.status, run.epoch) == (RunStatus.WAITING, 1)
+
+
+def test_it_ignores_an_id_that_is_none(db):
+    driver.advance("018f0000-0000-7000-8000-000000000000")
+    assert not Run.objects.exists()
+
+
+# --- Leases ------------------------------------------------------------------------------------------------
+def test_it_is_taken_over_from_a_dead_worker(queued, model):
+    first = runs.claim(queued.pk)
+    die(first)
+    second = runs.claim(queued.pk)
+    assert (second.epoch, second.attempts) == (2, 2)
+    assert not runs.still_mine(first)
+    assert not runs.beat(first)
+    assert runs.beat(second)
+
+
+def test_it_lets_an_old_worker_write_nothing(queued):
+    first = runs.claim(queued.pk)
+    die(first)
+    runs.claim(queued.pk)
+    gate = LedgerGate(first, ("send_email",), first.session.messages.last())
+    gate.hear({"role": "assistant", "content": [{"text": "I am late."}]})
+    for write in (gate.pause, gate.finish):
+        with pytest.raises(LostClaim):
+            write({"some": "state"})
+    with pytest.raises(LostClaim):
+        gate.fail("late", "Too late.")
+    assert not runs.save_draft(first, "late")
+    queued.refresh_from_db()
+    assert (queued.status, queued.draft, queued.epoch) == (RunStatus.RUNNING, "", 2)
+    assert queued.session.messages.count() == 1
+    assert queued.session.state == {}
+
+
+def test_it_keeps_the_lease_of_a_worker_that_lives(queued, enqueued):
+    run = runs.claim(queued.pk)
+    die(run)
+    assert runs.beat(run)
+    assert runs.claim(queued.pk) is None
+    assert runs.sweep() == 0
+
+
+def test_it_never_repeats_what_a_dead_worker_started(model, alice, rita):
+    """The worker died between the start and the record of the effect."""
+    model.play(asks(), "I do not know.")
+    session = chat(alice)
+    approve(pending(session), rita)
+    run = runs.claim(last_run(session).pk)
+    started = call_actions.start_approved(
+        only_call(session), _request(session, run, only_call(session)), run.epoch
+    )
+    assert started.status == Status.STARTED
+    die(run)
+    driver.advance(str(run.pk))
+    call = only_call(session)
+    assert (call.status, mail.outbox) == (Status.UNKNOWN, [])
+    assert "died" in call.why
+    assert last_run(session).status == RunStatus.DONE
+    assert kinds(call=str(call.pk))[-2:] == ["call.started", "call.unknown"]
+    with pytest.raises(LostClaim):
+        call_actions.record(started, succeeded=True, result=[{"text": "late"}])
+    call.refresh_from_db()
+    assert (call.status, call.result) == (Status.UNKNOWN, None)
+
+
+def _request(session, run, call):
+    gate = LedgerGate(run, (call.tool,), session.messages.last())
+    from agents.runtimes.port import ToolUse
+
+    return gate._request(ToolUse(call.tool_use_id, call.tool, call.arguments))
+
+
+def test_it_runs_what_was_approved_but_not_started(model, alice, rita):
+    """The worker died between the decision and the start: nothing happened yet, so it happens now."""
+    model.play(asks(), "Sent.")
+    session = chat(alice)
+    approve(pending(session), rita)
+    die(runs.claim(last_run(session).pk))
+    driver.advance(str(last_run(session).pk))
+    assert statuses(session) == [Status.SUCCEEDED]
+    assert len(mail.outbox) == 1
+
+
+def test_it_is_given_up_after_so_many_attempts(queued, settings, enqueued):
+    settings.RUN_MAX_ATTEMPTS = 3
+    for _ in range(3):
+        die(runs.claim(queued.pk))
+    assert runs.claim(queued.pk) is None
+    queued.refresh_from_db()
+    assert (queued.status, queued.error_code) == (RunStatus.FAILED, "gave_up")
+    assert "3 times" in queued.error
+    assert runs.sweep() == 0
+
+
+def test_it_cancels_what_is_left_of_a_run_that_is_given_up(model, alice, rita, settings):
+    settings.RUN_MAX_ATTEMPTS = 1
+    model.play(asks())
+    session = chat(alice)
+    approve(pending(session), rita)
+    die(runs.claim(last_run(session).pk))
+    assert runs.claim(last_run(session).pk) is None
+    assert statuses(session) == [Status.CANCELLED]
+    work()
+    assert mail.outbox == []
+
+
+def test_it_counts_attempts_anew_after_progress(model, alice, rita):
+    model.play(asks(), "Sent.")
+    session = chat(alice)
+    Run.objects.update(attempts=4)
+    approve(pending(session), rita)
+    assert last_run(session).attempts == 0
+
+
+# --- The sweeper -------------------------------------------------------------------------------------------
+def test_it_finds_what_the_broker_forgot(queued, enqueued):
+    assert runs.sweep() == 0, "the message may still be on its way"
+    pass_by(Run.objects, "due_at")
+    Run.objects.update(due_at=Now() - runs.settings.SWEEP_GRACE * 2)
+    assert runs.sweep() == 1
+    assert enqueued == [str(queued.pk)]
+
+
+def test_it_finds_what_a_dead_worker_left(queued, enqueued):
+    run = runs.claim(queued.pk)
+    assert runs.sweep() == 0
+    die(run)
+    assert runs.sweep() == 1
+    assert enqueued == [str(run.pk)]
+
+
+def test_it_leaves_waiting_runs_alone(model, alice, enqueued):
+    model.play(asks())
+    chat(alice)
+    Run.objects.update(due_at=Now() - runs.settings.SWEEP_GRACE * 100)
+    assert runs.sweep() == 0
+
+
+def test_it_expires_what_nobody_decided(model, alice):
+    model.play(asks(), "Nobody answered.")
+    session = chat(alice)
+    assert call_actions.expire_due() == 0
+    pass_by(ToolCall.objects, "expires_at")
+    tasks.sweep()
+    assert statuses(session) == [Status.EXPIRED]
+    assert kinds(call=str(only_call(session).pk))[-1] == "call.expired"
+    assert work() == 1, "the run goes on"
+    assert "nobody decided" in model.told()[0]
+    assert mail.outbox == []
+
+
+def test_it_lapses_what_nobody_started(model, alice, rita):
+    model.play([asks(subject="One"), asks(subject="Two")], "Too late.")
+    session = chat(alice)
+    one, two = calls(session)
+    approve(one, rita)
+    pass_by(ToolCall.objects.filter(pk=one.pk), "executable_until")
+    assert call_actions.expire_due() == 1
+    assert statuses(session) == [Status.LAPSED, Status.PENDING]
+    assert kinds(call=str(one.pk))[-1] == "call.lapsed"
+    deny(two, rita)
+    work()
+    assert mail.outbox == []
+
+
+def test_it_expires_or_decides_but_not_both(model, alice, rita):
+    model.play(asks())
+    call = pending(chat(alice))
+    approve(call, rita)
+    pass_by(ToolCall.objects, "expires_at")
+    assert call_actions.expire_due() == 0
+    call.refresh_from_db()
+    assert call.status == Status.APPROVED
+
+
+def test_it_expires_nothing_when_the_audit_trail_cannot_be_written(model, alice, monkeypatch):
+    model.play(asks())
+    session = chat(alice)
+    pass_by(ToolCall.objects, "expires_at")
+
+    def broken(*args):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("approvals.audit.write", broken)
+    with pytest.raises(OSError, match="full"):
+        call_actions.expire_due()
+    assert statuses(session) == [Status.PENDING]
+    assert last_run(session).status == RunStatus.WAITING
+
+
+# --- Wake-ups ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("decide", [approve, deny], ids=["approve", "deny"])
+def test_it_is_woken_once_by_the_last_decision(
+    model, alice, rita, enqueued, decide, django_capture_on_commit_callbacks
+):
+    model.play([asks(subject="One"), asks(subject="Two")])
+    session = chat(alice)
+    with django_capture_on_commit_callbacks(execute=True):
+        decide(calls(session)[0], rita)
+    assert enqueued == []
+    with django_capture_on_commit_callbacks(execute=True):
+        decide(calls(session)[1], rita)
+    assert enqueued == [str(last_run(session).pk)]
+
+
+def test_it_survives_a_broker_that_is_down(model, alice, caplog, monkeypatch, django_capture_on_commit_callbacks):
+    def down(*args, **kwargs):
+        raise ConnectionRefusedError("no broker")
+
+    monkeypatch.setattr(runs, "_broker_down", False)
+    monkeypatch.setattr(runs.current_app, "send_task", down)
+    for _ in range(2):
+        with django_capture_on_commit_callbacks(execute=True):
+            session = say(alice)
+    assert last_run(session).status == RunStatus.QUEUED
+    assert len([record for record in caplog.records if record.name == "nod.runs"]) == 1, "one line, not a flood"
+
+
+# --- Stop --------------------------------------------------------------------------------------------------
+def test_it_stops_a_waiting_run(model, alice):
+    model.play([asks(subject="One"), asks(subject="Two")])
+    session = chat(alice)
+    assert runs.stop(last_run(session), "alice")
+    run = last_run(session)
+    assert (run.status, run.lease_until) == (RunStatus.STOPPED, None)
+    assert run.finished_at
+    assert statuses(session) == [Status.CANCELLED] * 2
+    assert kinds(kind="call.cancelled", actor="alice") == ["call.cancelled"] * 2
+    assert work() == 0
+
+
+def test_it_stops_what_was_approved_but_not_started(model, alice, rita):
+    model.play(asks())
+    session = chat(alice)
+    approve(pending(session), rita)
+    runs.stop(last_run(session), "alice")
+    assert work() == 0
+    assert statuses(session) == [Status.CANCELLED]
+    assert mail.outbox == []
+
+
+def test_it_stops_a_queued_run(queued):
+    assert runs.stop(queued, "alice")
+    assert runs.claim(queued.pk) is None
+    queued.refresh_from_db()
+    assert queued.status == RunStatus.STOPPED
+
+
+def test_it_stops_a_running_run(model, alice):
+    session = say(alice)
+    model.play(Use("get_weather", {}), [Meanwhile(lambda: runs.stop(last_run(session), "alice")), "Never."])
+    work()
+    run = last_run(session)
+    assert (run.status, run.draft) == (RunStatus.STOPPED, "")
+    assert statuses(session) == [Status.SUCCEEDED]
+    assert "Never." not in str(list(session.messages.values_list("content", flat=True)))
+
+
+def test_it_stops_once(queued):
+    assert runs.stop(queued, "alice")
+    assert not runs.stop(queued, "alice")
+
+
+def test_it_leaves_a_finished_run_finished(model, alice):
+    model.play("Hi.")
+    run = last_run(chat(alice))
+    assert not runs.stop(run, "alice")
+    run.refresh_from_db()
+    assert run.status == RunStatus.DONE
+
+
+def test_it_takes_new_messages_after_a_stop(model, alice):
+    session = say(alice)
+    runs.stop(last_run(session), "alice")
+    model.play("Hello again.")
+    chat(alice, "Still there?", session)
+    assert last_run(session).status == RunStatus.DONE
+
+
+# --- Retry -------------------------------------------------------------------------------------------------
+def test_it_retries_only_what_has_ended(model, alice):
+    session = conversations.begin(alice, "assistant")
+    with pytest.raises(conversations.Busy):
+        conversations.retry(session)
+    conversations.post(session, "Hello.")
+    with pytest.raises(conversations.Busy):
+        conversations.retry(session)
+
+
+def test_it_retries_after_a_stop_in_a_tool_turn(model, alice):
+    model.play(asks())
+    session = chat(alice)
+    runs.stop(last_run(session), "alice")
+    conversations.retry(session)
+    model.play("Then not.")
+    work()
+    assert "Cancelled" in model.told()[0]
+    assert [message.role for message in session.messages.all()] == ["user", "assistant", "user", "assistant"]
+
+
+# --- Drafts ------------------------------------------------------------------------------------------------
+def test_it_saves_what_is_being_written(model, alice, monkeypatch):
+    """A page that reloads in the middle of an answer sees what there is."""
+    monkeypatch.setattr(driver, "DRAFT_EVERY", 0)
+    drafts = []
+    session = say(alice)
+    look = Meanwhile(lambda: drafts.append(last_run(session).draft))
+    model.play(["One, ", look, "two \0 \ud800, ", look, "three."])
+    work()
+    assert drafts == ["One, ", "One, two \ufffd \ufffd, "]
+    assert last_run(session).draft == ""
+
+
+def test_it_notices_a_stop_at_a_draft(model, alice, monkeypatch):
+    monkeypatch.setattr(driver, "DRAFT_EVERY", 0)
+    session = say(alice)
+    model.play(["One, ", Meanwhile(lambda: runs.stop(last_run(session), "alice")), "two, ", "three."])
+    work()
+    assert last_run(session).status == RunStatus.STOPPED
+    assert session.messages.count() == 1

@@ -1,0 +1,219 @@
+"""Trust: for one tool, in one session, for a while, until somebody takes it back."""
+
+from datetime import timedelta
+
+import pytest
+from django.core import mail
+from django.db.models.functions import Now
+
+from approvals.actions import trust as trust_actions
+from approvals.actions.tools import Definition, register
+from approvals.models import AuditEntry, Tool, ToolCall, ToolPolicy, TrustGrant
+from approvals.states import Status
+from tests.desk import calls, chat, deny, kinds, pass_by, pending, statuses, trust, work
+from tests.fakes.model import Meanwhile, Use
+
+MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
+
+
+def asks(**changes):
+    return Use("send_email", {**MAIL, **changes})
+
+
+@pytest.fixture
+def session(model, alice, rita):
+    """A session in which rita trusts send_email, with one mail sent."""
+    model.play(asks(), "Sent.")
+    session = chat(alice)
+    trust(pending(session), rita)
+    work()
+    assert len(mail.outbox) == 1
+    return session
+
+
+@pytest.fixture
+def grant(session):
+    return TrustGrant.objects.get()
+
+
+def ask_again(session, model, use=None):
+    model.play(use or asks(subject="Again"), "Done.")
+    return chat(session.user, "Again.", session)
+
+
+def test_it_is_written_down_whole(session, grant, rita):
+    call = calls(session)[0]
+    assert (grant.session, grant.tool, grant.definition) == (session.key, "send_email", call.definition)
+    assert (grant.granted_by, grant.uses, grant.revoked_at) == (rita, 0, None)
+    lasts = grant.expires_at - grant.granted_at
+    assert lasts == pytest.approx(timedelta(hours=8), abs=timedelta(seconds=1))
+    assert "trust.granted" in kinds(call=str(call.pk))
+
+
+def test_it_lets_the_next_one_through(session, grant, model):
+    ask_again(session, model)
+    assert statuses(session) == [Status.SUCCEEDED, Status.SUCCEEDED]
+    assert [sent.subject for sent in mail.outbox] == ["Launch", "Again"]
+    grant.refresh_from_db()
+    call = calls(session)[1]
+    assert (call.trust, grant.uses) == (grant, 1)
+    assert "Trusted" in call.why
+    assert kinds(call=str(call.pk)) == [
+        "call.requested", "call.allowed", "trust.used", "call.started", "call.succeeded",
+    ]  # fmt: skip
+
+
+def test_it_does_not_reach_other_sessions(session, model, alice, bob):
+    for user in (alice, bob):
+        model.play(asks())
+        assert statuses(chat(user)) == [Status.PENDING]
+    assert len(mail.outbox) == 1
+
+
+def test_it_does_not_reach_other_tools(session, model):
+    ask_again(session, model, Use("delete_files", {"paths": ["tmp/old.log"]}))
+    assert statuses(session)[1] == Status.PENDING
+
+
+def test_it_ends_when_it_expires(session, grant, model):
+    pass_by(TrustGrant.objects, "expires_at")
+    ask_again(session, model)
+    assert statuses(session)[1] == Status.PENDING
+
+
+def test_it_ends_with_the_definition(session, model):
+    tool = Tool.objects.get(name="send_email")
+    register(Definition(tool.name, tool.description + " Also to all.", tool.schema), looked_at=True)
+    ask_again(session, model)
+    assert statuses(session)[1] == Status.PENDING
+
+
+@pytest.mark.parametrize(("effect", "status"), [("block", Status.BLOCKED), ("always_ask", Status.PENDING)])
+def test_it_yields_to_stricter_policies(session, model, effect, status):
+    ToolPolicy.objects.create(name="Later", tool="*", effect=effect)
+    ask_again(session, model)
+    assert statuses(session)[1] == status
+    assert len(mail.outbox) == 1
+
+
+def test_it_covers_so_many_calls(model, alice, rita):
+    model.play(asks(), [asks(subject="2"), asks(subject="3"), asks(subject="4")], "Done.")
+    session = chat(alice)
+    trust(pending(session), rita, trust_uses=2)
+    work()
+    assert sorted(statuses(session)) == ["pending", "succeeded", "succeeded", "succeeded"]
+    assert TrustGrant.objects.get().uses == 2
+    assert len(mail.outbox) == 3
+
+
+def test_it_lasts_no_longer_than_the_policy_lets_it(model, alice, rita):
+    ToolPolicy.objects.filter(tool="send_email").update(trust_expires_in=timedelta(hours=1), trust_max_uses=3)
+    model.play(asks())
+    trust(pending(chat(alice)), rita, trust_for=timedelta(days=9), trust_uses=99)
+    grant = TrustGrant.objects.get()
+    assert grant.expires_at - grant.granted_at < timedelta(hours=1, seconds=1)
+    assert grant.max_uses == 3
+
+
+def test_it_never_lasts_longer_than_the_setting(model, alice, rita, settings):
+    settings.TRUST_MAX_AGE = timedelta(minutes=5)
+    model.play(asks())
+    trust(pending(chat(alice)), rita)
+    assert not TrustGrant.objects.filter(expires_at__gt=Now() + timedelta(minutes=5, seconds=1)).exists()
+
+
+def test_it_is_as_short_as_the_reviewer_wants(model, alice, rita):
+    model.play(asks())
+    trust(pending(chat(alice)), rita, trust_for=timedelta(minutes=1), trust_uses=1)
+    grant = TrustGrant.objects.get()
+    assert (grant.expires_at - grant.granted_at, grant.max_uses) == (
+        pytest.approx(timedelta(minutes=1), abs=timedelta(seconds=1)), 1,
+    )  # fmt: skip
+
+
+def test_it_is_revoked(session, grant, model, alice):
+    assert trust_actions.revoke(grant.pk, session.key, alice)
+    ask_again(session, model)
+    assert statuses(session)[1] == Status.PENDING
+    grant.refresh_from_db()
+    assert grant.revoked_by == alice
+    entry = AuditEntry.objects.get(kind="trust.revoked")
+    assert (entry.actor, entry.session, entry.tool) == ("alice", session.key, "send_email")
+
+
+def test_it_is_revoked_once(session, grant, alice, rita):
+    assert trust_actions.revoke(grant.pk, session.key, rita)
+    assert not trust_actions.revoke(grant.pk, session.key, alice)
+    assert not trust_actions.revoke(grant.pk, "another session", alice)
+    grant.refresh_from_db()
+    assert grant.revoked_by == rita
+    assert AuditEntry.objects.filter(kind="trust.revoked").count() == 1
+
+
+def test_it_stops_what_has_not_started(session, grant, model, alice):
+    """Revoked while the model was writing: no claim after the revoke commits."""
+    revoke = Meanwhile(lambda: trust_actions.revoke(grant.pk, session.key, alice))
+    ask_again(session, model, [asks(subject="Again"), revoke])
+    assert statuses(session)[1] == Status.PENDING
+    assert len(mail.outbox) == 1
+
+
+def test_it_asks_when_it_is_revoked_between_gate_and_claim(session, grant, model, alice, monkeypatch):
+    from agents.ledger import LedgerGate
+
+    gate = LedgerGate._verdict
+
+    def then_it_is_revoked(self, use):
+        said = gate(self, use)
+        trust_actions.revoke(grant.pk, session.key, alice)
+        return said
+
+    monkeypatch.setattr(LedgerGate, "_verdict", then_it_is_revoked)
+    ask_again(session, model)
+    assert statuses(session)[1] == Status.PENDING
+    assert len(mail.outbox) == 1
+
+
+def test_a_deny_beats_a_trust_of_the_same_turn(model, alice, rita, remy):
+    model.play([asks(subject="Yes"), asks(subject="No")], "Done.")
+    session = chat(alice)
+    yes, no = calls(session)
+    deny(no, remy)
+    trust(yes, rita)
+    work()
+    assert [sent.subject for sent in mail.outbox] == ["Yes"]
+    assert statuses(session) == [Status.SUCCEEDED, Status.DENIED]
+
+
+def test_it_leaves_a_sibling_that_is_still_asked(model, alice, rita):
+    """Trust is for calls to come; what already waits is decided by itself."""
+    model.play([asks(subject="One"), asks(subject="Two")], "Done.")
+    session = chat(alice)
+    one, two = calls(session)
+    trust(one, rita)
+    assert work() == 0
+    two.refresh_from_db()
+    assert two.status == Status.PENDING
+    deny(two, rita)
+    work()
+    assert [sent.subject for sent in mail.outbox] == ["One"]
+
+
+def test_it_is_not_granted_when_the_decision_is_lost(model, alice, rita, remy):
+    model.play(asks(), "Done.")
+    call = pending(chat(alice))
+    deny(call, remy)
+    from approvals.errors import AlreadyDecided
+
+    with pytest.raises(AlreadyDecided):
+        trust(call, rita)
+    assert not TrustGrant.objects.exists()
+    assert ToolCall.objects.get().status == Status.DENIED
+
+
+def test_tools_cannot_reach_it(session):
+    """An agent cannot widen its own rights: no tool takes a grant, a policy or a session."""
+    from agents.tools.registry import catalogue
+
+    for tool in catalogue().values():
+        assert not {"grant", "policy", "trust", "session"} & set(tool.schema["properties"])
