@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
 from typing import Any
@@ -44,7 +43,7 @@ def urls() -> tuple[list[Any], str, str]:
     return patterns, app, namespace
 
 
-def _problems_only(view: Callable[..., Any]) -> Callable[..., Any]:
+def _problems_only(view: Any) -> Any:
     """The view, with ninja's plain text for a wrong method made a problem like all others."""
     if iscoroutinefunction(view):
 

@@ -114,7 +114,10 @@ def database(data_dir: Path, pool_size: int) -> dict[str, Any]:
         raise ImproperlyConfigured(f"DATABASE_URL is not usable ({error}). {_DATABASE_HINT}") from None
     if parsed["ENGINE"] != "django.db.backends.postgresql":
         raise ImproperlyConfigured(f"DATABASE_URL names {parsed['ENGINE']}. {_DATABASE_HINT}")
-    parsed["OPTIONS"] = {**parsed.get("OPTIONS", {}), "pool": {"min_size": 1, "max_size": pool_size, "timeout": 5}}
+    parsed["OPTIONS"] = {
+        **parsed.get("OPTIONS", {}),
+        "pool": {"min_size": 1, "max_size": pool_size, "timeout": 5},
+    }
     return parsed
 
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db.models.functions import Now
 
 from agents import driver
-from agents.actions import conversations
+from agents.actions import conversations, runs
 from agents.models import Run, Session
 from agents.states import RunStatus
 from approvals.actions import decisions
@@ -42,6 +42,13 @@ def say(user: User, text: str = "Hello.", session: Session | None = None) -> Ses
     session = session or conversations.begin(user, "assistant")
     conversations.post(session, text)
     return session
+
+
+def claim(run: Run) -> Run:
+    """A worker takes the run."""
+    claimed = runs.claim(run.pk)
+    assert claimed is not None
+    return claimed
 
 
 def last_run(session: Session) -> Run:

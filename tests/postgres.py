@@ -98,7 +98,7 @@ def _programs(folder: Path) -> tuple[Path, dict[str, Any]]:
 def _initialise(programs: Path, folder: Path, rights: dict[str, Any]) -> None:
     # --no-sync is for the copying alone; the server itself syncs.
     options = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres", "--no-sync"]
-    command = [programs / "initdb", "--pgdata", folder / "data", *options]
+    command = [str(programs / "initdb"), "--pgdata", str(folder / "data"), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, **rights)
     if done.returncode:
         raise CannotStart(f"initdb: {done.stdout}{done.stderr}")
@@ -123,7 +123,9 @@ def _await_ready(
     programs: Path, folder: Path, process: subprocess.Popen[bytes], rights: dict[str, Any]
 ) -> None:
     deadline = time.monotonic() + PATIENCE
-    while subprocess.run([programs / "pg_isready", "--quiet", "--host", folder], check=False, **rights).returncode:
+    while subprocess.run(
+        [programs / "pg_isready", "--quiet", "--host", folder], check=False, **rights
+    ).returncode:
         if process.poll() is not None or time.monotonic() > deadline:
             raise CannotStart((folder / "log").read_text())
         time.sleep(0.05)

@@ -16,5 +16,7 @@ CHANNEL_LAYERS = {"default": {"BACKEND": "tests.fakes.layer.LocalLayer"}}
 CELERY_BROKER_URL = "memory://"  # nobody listens: the `worker` fixture drives what is due
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A file, since the threads of an in-memory database lock each other out instead of waiting.
-    DATABASES["default"]["TEST"] = {"NAME": str(Path(tempfile.gettempdir()) / f"nod-test-{os.getpid()}.sqlite3")}
+    DATABASES["default"]["TEST"] = {
+        "NAME": str(Path(tempfile.gettempdir()) / f"nod-test-{os.getpid()}.sqlite3")
+    }
     DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"

@@ -148,7 +148,11 @@ def _settle(call: ToolCall, ruling: Ruling, arguments: Any, digest: str) -> None
     if digest != call.digest:
         changes |= {"arguments": arguments, "proposed": call.arguments, "digest": digest}
     updated = ToolCall.objects.filter(
-        pk=call.pk, status=Status.PENDING, version=ruling.version, digest=storable(ruling.digest), expires_at__gt=Now()
+        pk=call.pk,
+        status=Status.PENDING,
+        version=ruling.version,
+        digest=storable(ruling.digest),
+        expires_at__gt=Now(),
     ).update(**changes)
     if not updated:
         call.refresh_from_db()

@@ -63,8 +63,23 @@ def nod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     assert "ERROR" not in system.log(), system.log()
 
 
+def type_name_and_password(page: Page, user: str) -> None:
+    if "/login/" not in page.url:
+        page.goto("/login/")
+    page.get_by_label("Name").fill(user)
+    page.get_by_label("Password").fill("nod")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(lambda url: "/login/" not in url)
+
+
+@pytest.fixture(scope="session")
+def signed_in() -> dict[tuple[str, str], Any]:
+    """The cookies of people who have signed in: a password takes half a second to check."""
+    return {}
+
+
 @pytest.fixture
-def sign_in_to(chromium: Browser) -> Iterator[Callable[[System], SignIn]]:
+def sign_in_to(chromium: Browser, signed_in: dict[tuple[str, str], Any]) -> Iterator[Callable[[System], SignIn]]:
     """Signs people in, each in a browser of their own. At the end no console may hold an error."""
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
@@ -74,16 +89,15 @@ def sign_in_to(chromium: Browser) -> Iterator[Callable[[System], SignIn]]:
             complaints.append(f"{message.text} ({message.location})")
 
     def open_page(nod: System, user: str, path: str = "/", **options: Any) -> Page:
-        context = chromium.new_context(base_url=nod.url, **options)
+        key = (nod.url, user)
+        context = chromium.new_context(base_url=nod.url, storage_state=signed_in.get(key), **options)
         contexts.append(context)
         page = context.new_page()
         page.on("console", listen)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto("/login/")
-        page.get_by_label("Name").fill(user)
-        page.get_by_label("Password").fill("nod")
-        page.get_by_role("button", name="Sign in").click()
-        page.wait_for_url(lambda url: "/login/" not in url)
+        if key not in signed_in:
+            type_name_and_password(page, user)
+            signed_in[key] = context.storage_state()
         page.goto(path)
         return page
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.conftest import SignIn
+from tests.e2e.conftest import SignIn, type_name_and_password
 from tests.system import System
 
 QUIET = 600  # ms after which a card takes decisions
@@ -226,9 +226,7 @@ def test_it_leads_back_after_an_expired_login(sign_in: SignIn) -> None:
     alice.get_by_label("Message").fill("A long text that must not get lost")
     alice.get_by_role("button", name="Send").click()
     alice.wait_for_url("**/login/**")
-    alice.get_by_label("Name").fill("alice")
-    alice.get_by_label("Password").fill("nod")
-    alice.get_by_role("button", name="Sign in").click()
+    type_name_and_password(alice, "alice")
     alice.wait_for_url(here)
     expect(alice.get_by_label("Message")).to_have_value("A long text that must not get lost")
 

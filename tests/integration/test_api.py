@@ -86,7 +86,9 @@ def decision(call, word="approve", **more):
 
 
 # --- Tokens ------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("header", [None, "", "Bearer ", "Bearer nod_wrong", "Basic YWxpY2U6bm9k", "Bearer \x00"])
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer ", "Bearer nod_wrong", "Basic YWxpY2U6bm9k", "Bearer \x00"]
+)
 def test_it_wants_a_token(desk, header):
     api = Api({} if header is None else {"Authorization": header})
     assert problem(api.get("calls"), 401, "unauthenticated")
@@ -320,13 +322,11 @@ def test_it_turns_pages(reviewing, model, alice, monkeypatch):
     monkeypatch.setattr(approvals_api, "PAGE", 2)
     model.play([Use("send_email", {**MAIL, "subject": name}) for name in "abcde"])
     chat(alice)
-    seen, cursor = [], ""
-    while cursor is not None:
-        page = reviewing.get(f"calls?cursor={cursor}").json()
-        assert len(page["items"]) <= 2
-        seen += [item["arguments"]["subject"] for item in page["items"]]
-        cursor = page["next"]
-    assert seen == list("abcde")
+    pages = [reviewing.get("calls").json()]
+    while pages[-1]["next"]:
+        pages.append(reviewing.get(f"calls?cursor={pages[-1]['next']}").json())
+    seen = [[item["arguments"]["subject"] for item in page["items"]] for page in pages]
+    assert seen == [["a", "b"], ["c", "d"], ["e"]]
 
 
 @pytest.mark.parametrize("query", ["status=nonsense", "cursor=x"])
@@ -362,7 +362,12 @@ def test_it_trusts(reviewing, chatting, session, call):
     response = reviewing.post(f"calls/{call.pk}/decisions", decision(call, "trust", trust=terms))
     assert response.status_code == 200
     [shown] = chatting.get(f"sessions/{session.key}").json()["trust"]
-    assert (shown["tool"], shown["granted_by"], shown["max_uses"], shown["uses"]) == ("send_email", "rita", 2, 0)
+    assert (shown["tool"], shown["granted_by"], shown["max_uses"], shown["uses"]) == (
+        "send_email",
+        "rita",
+        2,
+        0,
+    )
     grant = TrustGrant.objects.get()
     lasts = grant.expires_at - grant.granted_at
     assert lasts == pytest.approx(timedelta(minutes=15), abs=timedelta(seconds=1))
@@ -443,7 +448,7 @@ def test_it_revokes_trust(as_, rita, call, who, scope):
     assert api("DELETE", address).status_code == 204
     assert api("DELETE", address).status_code == 204
     grant.refresh_from_db()
-    assert grant.revoked_by.username == who
+    assert grant.revoked_by == User.objects.get(username=who)
 
 
 @pytest.mark.parametrize(("who", "scope"), [("bob", "chat"), ("rita", "chat"), ("alice", "review")])
@@ -501,7 +506,7 @@ def test_it_tells_no_internals_of_a_fault(chatting, monkeypatch, caplog):
 def everything():
     """All rows of Nod's own tables."""
     models = [*apps.get_app_config("agents").get_models(), *apps.get_app_config("approvals").get_models()]
-    return {model.__name__: list(model.objects.order_by("pk").values()) for model in models}
+    return {model.__name__: list(model._default_manager.order_by("pk").values()) for model in models}
 
 
 def test_it_changes_nothing_by_get(as_, alice, rita, call, session):
@@ -514,7 +519,10 @@ def test_it_changes_nothing_by_get(as_, alice, rita, call, session):
         address = path.format(session=session.key, call=call.pk, none=NOBODY)
         for method in ("GET", "HEAD", "OPTIONS"):
             for api in (reader, chatter):
-                assert api(method, f"{address}?decision=approve&version=1&digest={call.digest}").status_code < 500
+                assert (
+                    api(method, f"{address}?decision=approve&version=1&digest={call.digest}").status_code
+                    < 500
+                )
     assert everything() == before
 
 

@@ -17,13 +17,19 @@ from approvals.states import Effect
 
 def everything():
     """All rows of all of Nod's tables, and of Django's people and groups."""
-    models = [model for name in ("agents", "approvals", "auth") for model in apps.get_app_config(name).get_models()]
+    models = [
+        model for name in ("agents", "approvals", "auth") for model in apps.get_app_config(name).get_models()
+    ]
     through = [Agent.tools.through, ToolPolicy.groups.through, User.groups.through, Group.permissions.through]
-    return {model.__name__: list(model.objects.order_by("pk").values()) for model in (*models, *through)}
+    return {
+        model.__name__: list(model._default_manager.order_by("pk").values()) for model in (*models, *through)
+    }
 
 
 def files(folder):
-    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+    return {
+        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()
+    }
 
 
 @pytest.fixture
@@ -85,7 +91,9 @@ def test_it_keeps_what_people_changed(seeded):
 
 
 def test_it_writes_down_what_it_made(seeded):
-    assert AuditEntry.objects.filter(kind="policy.changed", actor="seed").count() == ToolPolicy.objects.count()
+    assert (
+        AuditEntry.objects.filter(kind="policy.changed", actor="seed").count() == ToolPolicy.objects.count()
+    )
 
 
 def test_it_never_makes_demo_people_in_production(db, settings, capsys):
@@ -120,9 +128,14 @@ def test_it_prints_a_token_alone_on_its_line(seeded, capsys):
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     found = tokens.find(out.strip())
+    assert found is not None
     assert (found.user.username, found.scopes, found.name) == ("alice", ["chat", "review"], "a script")
     entry = AuditEntry.objects.get(kind="token.created")
-    assert (entry.actor, entry.data["user"], entry.data["scopes"]) == ("manage.py", "alice", ["chat", "review"])
+    assert (entry.actor, entry.data["user"], entry.data["scopes"]) == (
+        "manage.py",
+        "alice",
+        ["chat", "review"],
+    )
 
 
 def test_it_prints_a_new_one_each_time(seeded, capsys):

@@ -11,9 +11,17 @@ from django.db import IntegrityError, connections, transaction
 from approvals.actions import calls as call_actions
 from approvals.actions import decisions
 from approvals.errors import (
-    AlreadyDecided, CommentRequired, Expired, InvalidArguments, InvalidInput, NotAReviewer, NotFound,
-    NotTrustable, SelfApproval, Stale,
-)  # fmt: skip
+    AlreadyDecided,
+    CommentRequired,
+    Expired,
+    InvalidArguments,
+    InvalidInput,
+    NotAReviewer,
+    NotFound,
+    NotTrustable,
+    SelfApproval,
+    Stale,
+)
 from approvals.models import AuditEntry, Decision, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Choice, Status
 from tests.desk import approve, calls, chat, deny, kinds, last_run, pass_by, pending, ruling, trust, work
@@ -64,7 +72,9 @@ def test_it_names_the_person_the_content_and_the_moment(call, rita):
     call.refresh_from_db()
     assert (call.status, call.version) == (Status.APPROVED, 2)
     assert call.decided_at <= decision.at
-    assert call.executable_until - call.decided_at == pytest.approx(timedelta(minutes=15), abs=timedelta(seconds=1))
+    assert call.executable_until - call.decided_at == pytest.approx(
+        timedelta(minutes=15), abs=timedelta(seconds=1)
+    )
 
 
 def test_it_writes_the_decision_into_the_audit_trail(call, rita):
@@ -224,7 +234,13 @@ def test_it_is_refused_by_the_database_too(call, alice, rita):
     def insert(by, **changes):
         with transaction.atomic():
             Decision.objects.create(
-                call=call, by=by, requested_by=alice, choice=Choice.APPROVE, digest=call.digest, version=1, **changes
+                call=call,
+                by=by,
+                requested_by=alice,
+                choice=Choice.APPROVE,
+                digest=call.digest,
+                version=1,
+                **changes,
             )
 
     with pytest.raises(IntegrityError):
@@ -276,7 +292,9 @@ def test_it_refuses_trust_in_what_is_always_asked(deletion, rita):
     assert deletion.status == Status.PENDING
 
 
-@pytest.mark.parametrize("changes", [{"trust_for": timedelta()}, {"trust_for": -timedelta(1)}, {"trust_uses": 0}])
+@pytest.mark.parametrize(
+    "changes", [{"trust_for": timedelta()}, {"trust_for": -timedelta(1)}, {"trust_uses": 0}]
+)
 def test_it_refuses_trust_for_nothing(call, rita, changes):
     refuses(InvalidInput, call, rita, choice=Choice.TRUST, **changes)
 

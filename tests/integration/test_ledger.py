@@ -14,7 +14,7 @@ from approvals.actions import calls as call_actions
 from approvals.actions import tools
 from approvals.actions.verdicts import Judged, Request, examine
 from approvals.digest import call_digest, canonical
-from approvals.errors import InvalidArguments, LostClaim, NotFound
+from approvals.errors import InvalidArguments, LostClaim, NotFound, Refusal
 from approvals.models import AuditEntry, Tool, ToolCall, ToolPolicy
 from approvals.states import NEXT, Effect, Status
 from tests.desk import approve, chat, deny, kinds, pending
@@ -53,7 +53,10 @@ def raw(call, column):
 def test_it_stores_byte_for_byte_what_was_digested(asked):
     assert raw(asked, "arguments") == canonical(MAIL).decode()
     digest = call_digest(
-        session="s1", tool="send_email", definition=asked.definition, arguments=json.loads(raw(asked, "arguments"))
+        session="s1",
+        tool="send_email",
+        definition=asked.definition,
+        arguments=json.loads(raw(asked, "arguments")),
     )
     assert digest == asked.digest == AuditEntry.objects.get(kind="call.pending").digest
 
@@ -172,7 +175,7 @@ def test_it_cancels_only_what_has_not_started(asked, status):
 @pytest.mark.parametrize("status", sorted(set(Status) - {Status.PENDING}))
 def test_it_decides_only_what_is_pending(asked, rita, status):
     ToolCall.objects.update(status=status)
-    with pytest.raises(Exception) as caught:  # noqa: B017, PT011 (whichever refusal fits)
+    with pytest.raises(Refusal) as caught:
         approve(asked, rita)
     assert caught.value.http_status == 409
     assert ToolCall.objects.get().status == status
@@ -181,7 +184,8 @@ def test_it_decides_only_what_is_pending(asked, rita, status):
 def test_it_takes_only_steps_of_the_lifecycle(model, alice, rita):
     """Every kind that follows another in the audit trail is a step that states.py knows."""
     model.play(
-        [Use("send_email", MAIL), Use("get_weather", {}), Use("delete_files", {"paths": ["tmp/old.log"]})], "Done."
+        [Use("send_email", MAIL), Use("get_weather", {}), Use("delete_files", {"paths": ["tmp/old.log"]})],
+        "Done.",
     )
     session = chat(alice)
     approve(ToolCall.objects.get(tool="send_email"), rita)
@@ -222,7 +226,9 @@ def test_it_changes_nothing_that_it_cannot_write_down(asked, rita, request_for, 
         yield lambda: call_actions.start_approved(ToolCall.objects.get(), request_for(), 1)
         yield lambda: call_actions.cancel(ToolCall.objects.all(), "alice")
         yield lambda: call_actions.ask([examine(request_for(tool_use_id="u2"))])
-        yield lambda: call_actions.start_new(request_for("get_weather", {"city": "Brno"}, tool_use_id="u3"), 1)
+        yield lambda: call_actions.start_new(
+            request_for("get_weather", {"city": "Brno"}, tool_use_id="u3"), 1
+        )
 
     with monkeypatch.context() as patch:
         patch.setattr(AuditEntry.objects, "bulk_create", broken)
@@ -263,4 +269,4 @@ def test_it_looks_at_what_is_shown_only(desk):
     tools.register(tools.Definition("pay", "Pay all.", {"type": "object"}), looked_at=False)
     tools.look_at(shown, "admin")
     assert not Tool.objects.get(name="pay").known
-    assert "looked_at" not in AuditEntry.objects.filter(tool="pay").first().data
+    assert "looked_at" not in AuditEntry.objects.filter(tool="pay").latest("seq").data

@@ -1,6 +1,5 @@
 """The loop: a message, the agent's calls, people's decisions, the answer. Everything but the processes."""
 
-import json
 import threading
 
 import pytest
@@ -10,11 +9,24 @@ from agents.actions import conversations, runs
 from agents.models import Message, Run
 from agents.states import RunStatus
 from approvals.actions.tools import Definition, register
+from approvals.errors import InvalidInput, NotFound
 from approvals.models import Decision, Tool, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Status
 from tests.desk import (
-    approve, calls, chat, deny, kinds, last_run, only_call, pass_by, pending, say, statuses, work,
-)  # fmt: skip
+    approve,
+    calls,
+    chat,
+    claim,
+    deny,
+    kinds,
+    last_run,
+    only_call,
+    pass_by,
+    pending,
+    say,
+    statuses,
+    work,
+)
 from tests.fakes.model import Meanwhile, Use
 
 MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
@@ -29,7 +41,7 @@ def roles(session):
 
 
 def answer(session):
-    return session.messages.last().text
+    return session.messages.latest("seq").text
 
 
 # --- Allowed calls ---------------------------------------------------------------------------------------
@@ -48,7 +60,11 @@ def test_it_runs_what_is_allowed_at_once(model, alice):
     model.play(Use("get_weather", {"city": "Brno"}), "It is fine.")
     session = chat(alice)
     call = only_call(session)
-    assert (call.status, call.policy, call.arguments) == (Status.SUCCEEDED, "Weather is free", {"city": "Brno"})
+    assert (call.status, call.policy, call.arguments) == (
+        Status.SUCCEEDED,
+        "Weather is free",
+        {"city": "Brno"},
+    )
     assert "°C in Brno" in model.told()[0]
     assert roles(session) == ["user", "assistant", "user", "assistant"]
     assert kinds(call=str(call.pk)) == ["call.requested", "call.allowed", "call.started", "call.succeeded"]
@@ -72,7 +88,7 @@ def test_it_pauses_for_an_asked_call(model, alice):
     assert (run.status, run.lease_until) == (RunStatus.WAITING, None)
     assert (call.run, call.turn, call.arguments, call.said) == (str(run.pk), 2, MAIL, "I will write to them.")
     assert (call.requested_by, call.agent, call.groups) == (alice, "assistant", "|reviewers|")
-    assert call.expires_at > call.requested_at
+    assert call.expires_at and call.expires_at > call.requested_at
     assert roles(session) == ["user", "assistant"]
     assert mail.outbox == []
     assert kinds(call=str(call.pk)) == ["call.requested", "call.pending"]
@@ -345,12 +361,11 @@ def test_it_survives_odd_characters(model, alice, rita):
     approve(pending(session), rita, comment="Fine \0 by me.")
     work()
     assert last_run(session).status == RunStatus.DONE
-    assert session.messages.last().text == odd
-    assert json.loads(json.dumps(session.messages.last().content)) == [{"text": odd}]
+    assert session.messages.latest("seq").content == [{"text": odd}]
     assert statuses(session) == [Status.SUCCEEDED]
 
 
-@pytest.mark.parametrize("use_id", ["x" * 5000, "nul \0", "half \ud800", "", "é|’\"<script>"], ids=ascii)
+@pytest.mark.parametrize("use_id", ["x" * 5000, "nul \0", "half \ud800", "", 'é|’"<script>'], ids=ascii)
 def test_it_survives_odd_ids(model, alice, use_id):
     model.play(Use("get_weather", {}, id=use_id), "Done.")
     session = chat(alice)
@@ -524,6 +539,20 @@ def test_it_goes_on_after_a_stop(model, alice):
     assert sorted(statuses(session)) == ["cancelled", "cancelled", "succeeded"]
 
 
+def test_it_does_not_call_a_running_tool_cancelled(model, alice, rita):
+    """Stopped while the tool runs: a model that is told "cancelled" would do it again."""
+    model.play(asks())
+    session = chat(alice)
+    approve(pending(session), rita)
+    run = claim(last_run(session))
+    ToolCall.objects.update(status=Status.STARTED, epoch=run.epoch)
+    runs.stop(run, "alice")
+    model.play("I will check.")
+    chat(alice, "Did you send it?", session)
+    assert "Unknown outcome" in model.told()[0]
+    assert statuses(session) == [Status.STARTED]
+
+
 def test_it_goes_on_after_a_failure_in_the_middle(model, alice):
     model.play(Use("get_weather", {}), RuntimeError("boom"))
     session = chat(alice)
@@ -539,7 +568,7 @@ def test_it_says_what_it_cannot_know_after_a_crash(model, alice, rita):
     model.play(asks(), "I do not know.")
     session = chat(alice)
     approve(pending(session), rita)
-    run = runs.claim(last_run(session).pk)
+    run = claim(last_run(session))
     ToolCall.objects.update(status=Status.STARTED, epoch=run.epoch)
     pass_by(Run.objects, "lease_until")
     Run.objects.update(status=RunStatus.QUEUED)
@@ -600,7 +629,7 @@ def test_it_takes_any_number_of_messages_without_a_key(model, alice):
 @pytest.mark.parametrize("text", ["", "  \n ", "x" * 20_001], ids=["empty", "blank", "long"])
 def test_it_refuses_such_a_message(alice, text):
     session = conversations.begin(alice, "assistant")
-    with pytest.raises(conversations.InvalidInput):
+    with pytest.raises(InvalidInput):
         conversations.post(session, text)
     assert not session.runs.exists()
 
@@ -608,7 +637,7 @@ def test_it_refuses_such_a_message(alice, text):
 def test_it_refuses_an_agent_that_is_not_active(alice, agent):
     agent.active = False
     agent.save()
-    with pytest.raises(conversations.NotFound):
+    with pytest.raises(NotFound):
         conversations.begin(alice, "assistant")
 
 

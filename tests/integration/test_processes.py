@@ -3,6 +3,7 @@
 import re
 import threading
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -140,8 +141,10 @@ def test_it_tells_a_waiting_program_at_once(nod):
     session = nod.ask("Send an email to five@example.com saying hello")
     [call] = nod.pending(session)
     request = nod.alice.build_request("GET", f"/calls/{call['id']}", params={"wait": 30})
-    done = {}
-    waiter = threading.Thread(target=lambda: done.update(call=nod.alice.send(request).json(), at=time.monotonic()))
+    done: dict[str, Any] = {}
+    waiter = threading.Thread(
+        target=lambda: done.update(call=nod.alice.send(request).json(), at=time.monotonic())
+    )
     waiter.start()
     waiter.join(0.5)
     assert waiter.is_alive(), "it waits"

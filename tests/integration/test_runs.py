@@ -4,6 +4,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from celery import current_app
+from django.conf import settings as nod
 from django.core import mail
 from django.db import connections
 from django.db.models.functions import Now
@@ -17,7 +19,21 @@ from approvals.actions import calls as call_actions
 from approvals.errors import LostClaim
 from approvals.models import ToolCall
 from approvals.states import Status
-from tests.desk import approve, calls, chat, deny, kinds, last_run, only_call, pass_by, pending, say, statuses, work
+from tests.desk import (
+    approve,
+    calls,
+    chat,
+    claim,
+    deny,
+    kinds,
+    last_run,
+    only_call,
+    pass_by,
+    pending,
+    say,
+    statuses,
+    work,
+)
 from tests.fakes.model import Meanwhile, Use
 
 MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
@@ -47,7 +63,7 @@ def die(run):
 
 # --- Claims ------------------------------------------------------------------------------------------------
 def test_it_is_claimed_once(queued):
-    claimed = runs.claim(queued.pk)
+    claimed = claim(queued)
     assert (claimed.status, claimed.epoch, claimed.attempts) == (RunStatus.RUNNING, 1, 1)
     assert runs.claim(queued.pk) is None
     queued.refresh_from_db()
@@ -59,7 +75,7 @@ def test_it_is_claimed_by_one_of_many(transactional_db, queued):
     """The same Celery message, eight times at once."""
     gate = threading.Barrier(8)
 
-    def claim(number):
+    def take(number):
         try:
             gate.wait(10)
             return runs.claim(queued.pk)
@@ -67,7 +83,7 @@ def test_it_is_claimed_by_one_of_many(transactional_db, queued):
             connections.close_all()
 
     with ThreadPoolExecutor(8) as pool:
-        claimed = [run for run in pool.map(claim, range(8)) if run]
+        claimed = [run for run in pool.map(take, range(8)) if run]
     assert [run.epoch for run in claimed] == [1]
 
 
@@ -95,9 +111,9 @@ def test_it_ignores_an_id_that_is_none(db):
 
 # --- Leases ------------------------------------------------------------------------------------------------
 def test_it_is_taken_over_from_a_dead_worker(queued, model):
-    first = runs.claim(queued.pk)
+    first = claim(queued)
     die(first)
-    second = runs.claim(queued.pk)
+    second = claim(queued)
     assert (second.epoch, second.attempts) == (2, 2)
     assert not runs.still_mine(first)
     assert not runs.beat(first)
@@ -105,9 +121,9 @@ def test_it_is_taken_over_from_a_dead_worker(queued, model):
 
 
 def test_it_lets_an_old_worker_write_nothing(queued):
-    first = runs.claim(queued.pk)
+    first = claim(queued)
     die(first)
-    runs.claim(queued.pk)
+    claim(queued)
     gate = LedgerGate(first, ("send_email",), first.session.messages.last())
     gate.hear({"role": "assistant", "content": [{"text": "I am late."}]})
     for write in (gate.pause, gate.finish):
@@ -123,7 +139,7 @@ def test_it_lets_an_old_worker_write_nothing(queued):
 
 
 def test_it_keeps_the_lease_of_a_worker_that_lives(queued, enqueued):
-    run = runs.claim(queued.pk)
+    run = claim(queued)
     die(run)
     assert runs.beat(run)
     assert runs.claim(queued.pk) is None
@@ -135,7 +151,7 @@ def test_it_never_repeats_what_a_dead_worker_started(model, alice, rita):
     model.play(asks(), "I do not know.")
     session = chat(alice)
     approve(pending(session), rita)
-    run = runs.claim(last_run(session).pk)
+    run = claim(last_run(session))
     started = call_actions.start_approved(
         only_call(session), _request(session, run, only_call(session)), run.epoch
     )
@@ -165,7 +181,7 @@ def test_it_runs_what_was_approved_but_not_started(model, alice, rita):
     model.play(asks(), "Sent.")
     session = chat(alice)
     approve(pending(session), rita)
-    die(runs.claim(last_run(session).pk))
+    die(claim(last_run(session)))
     driver.advance(str(last_run(session).pk))
     assert statuses(session) == [Status.SUCCEEDED]
     assert len(mail.outbox) == 1
@@ -174,7 +190,7 @@ def test_it_runs_what_was_approved_but_not_started(model, alice, rita):
 def test_it_is_given_up_after_so_many_attempts(queued, settings, enqueued):
     settings.RUN_MAX_ATTEMPTS = 3
     for _ in range(3):
-        die(runs.claim(queued.pk))
+        die(claim(queued))
     assert runs.claim(queued.pk) is None
     queued.refresh_from_db()
     assert (queued.status, queued.error_code) == (RunStatus.FAILED, "gave_up")
@@ -187,7 +203,7 @@ def test_it_cancels_what_is_left_of_a_run_that_is_given_up(model, alice, rita, s
     model.play(asks())
     session = chat(alice)
     approve(pending(session), rita)
-    die(runs.claim(last_run(session).pk))
+    die(claim(last_run(session)))
     assert runs.claim(last_run(session).pk) is None
     assert statuses(session) == [Status.CANCELLED]
     work()
@@ -206,13 +222,13 @@ def test_it_counts_attempts_anew_after_progress(model, alice, rita):
 def test_it_finds_what_the_broker_forgot(queued, enqueued):
     assert runs.sweep() == 0, "the message may still be on its way"
     pass_by(Run.objects, "due_at")
-    Run.objects.update(due_at=Now() - runs.settings.SWEEP_GRACE * 2)
+    Run.objects.update(due_at=Now() - nod.SWEEP_GRACE * 2)
     assert runs.sweep() == 1
     assert enqueued == [str(queued.pk)]
 
 
 def test_it_finds_what_a_dead_worker_left(queued, enqueued):
-    run = runs.claim(queued.pk)
+    run = claim(queued)
     assert runs.sweep() == 0
     die(run)
     assert runs.sweep() == 1
@@ -222,7 +238,7 @@ def test_it_finds_what_a_dead_worker_left(queued, enqueued):
 def test_it_leaves_waiting_runs_alone(model, alice, enqueued):
     model.play(asks())
     chat(alice)
-    Run.objects.update(due_at=Now() - runs.settings.SWEEP_GRACE * 100)
+    Run.objects.update(due_at=Now() - nod.SWEEP_GRACE * 100)
     assert runs.sweep() == 0
 
 
@@ -293,17 +309,21 @@ def test_it_is_woken_once_by_the_last_decision(
     assert enqueued == [str(last_run(session).pk)]
 
 
-def test_it_survives_a_broker_that_is_down(model, alice, caplog, monkeypatch, django_capture_on_commit_callbacks):
+def test_it_survives_a_broker_that_is_down(
+    model, alice, caplog, monkeypatch, django_capture_on_commit_callbacks
+):
     def down(*args, **kwargs):
         raise ConnectionRefusedError("no broker")
 
     monkeypatch.setattr(runs, "_broker_down", False)
-    monkeypatch.setattr(runs.current_app, "send_task", down)
+    monkeypatch.setattr(current_app, "send_task", down)
     for _ in range(2):
         with django_capture_on_commit_callbacks(execute=True):
             session = say(alice)
     assert last_run(session).status == RunStatus.QUEUED
-    assert len([record for record in caplog.records if record.name == "nod.runs"]) == 1, "one line, not a flood"
+    assert len([record for record in caplog.records if record.name == "nod.runs"]) == 1, (
+        "one line, not a flood"
+    )
 
 
 # --- Stop --------------------------------------------------------------------------------------------------

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from approvals.digest import call_digest, canonical, definition_hash
 from approvals.errors import InvalidArguments
 
-PARTS = {"session": "s1", "tool": "send_email", "definition": "d" * 64, "arguments": {"to": "a@x.org", "n": 1}}
+PARTS = {
+    "session": "s1",
+    "tool": "send_email",
+    "definition": "d" * 64,
+    "arguments": {"to": "a@x.org", "n": 1},
+}
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 exact = st.floats(-(2**53) + 1, 2**53 - 1) | st.floats(1e21, allow_infinity=False)
 number = st.integers(-(2**53) + 1, 2**53 - 1) | exact
@@ -27,7 +32,9 @@ def digest(**changes):
 
 
 def test_it_is_the_sha256_of_the_canonical_form():
-    body = '{"arguments":{"n":1,"to":"a@x.org"},"definition":"%s","session":"s1","tool":"send_email"}' % ("d" * 64)
+    body = '{"arguments":{"n":1,"to":"a@x.org"},"definition":"%s","session":"s1","tool":"send_email"}' % (
+        "d" * 64
+    )
     assert digest() == hashlib.sha256(body.encode()).hexdigest()
 
 
@@ -67,7 +74,20 @@ def test_it_tells_different_arguments_apart(one, other):
 
 @pytest.mark.parametrize(
     "bad",
-    [float("nan"), float("inf"), -float("inf"), 2**60, -(2**60), 2**53, 1e16, -(2.0**53), "\ud800", "a\udfffb", b"bytes", {1, 2}],
+    [
+        float("nan"),
+        float("inf"),
+        -float("inf"),
+        2**60,
+        -(2**60),
+        2**53,
+        1e16,
+        -(2.0**53),
+        "\ud800",
+        "a\udfffb",
+        b"bytes",
+        {1, 2},
+    ],
     ids=repr,
 )
 @pytest.mark.parametrize("wrap", [lambda bad: bad, lambda bad: {"a": [{"b": bad}]}], ids=["bare", "deep"])
@@ -83,7 +103,7 @@ def test_it_refuses_odd_keys(key):
 
 
 def test_it_refuses_what_is_nested_too_deeply():
-    deep = []
+    deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]
     with pytest.raises(InvalidArguments):
@@ -102,5 +122,9 @@ def test_it_tells_composed_from_decomposed():
 def test_it_hashes_a_definition_as_a_whole():
     plain = definition_hash("t", "Does it.", {"type": "object"})
     assert plain == definition_hash("t", "Does it.", {"type": "object"})
-    others = [("u", "Does it.", {"type": "object"}), ("t", "Does it!", {"type": "object"}), ("t", "Does it.", {})]
+    others = [
+        ("u", "Does it.", {"type": "object"}),
+        ("t", "Does it!", {"type": "object"}),
+        ("t", "Does it.", {}),
+    ]
     assert plain not in {definition_hash(*other) for other in others}

@@ -22,7 +22,11 @@ async def opens(origin, *, host="nod.example.org", scheme="ws", **headers):
     async def send(message):
         sent.append(message["type"])
 
-    names = {"host": host, "origin": origin, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    names = {
+        "host": host,
+        "origin": origin,
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
     scope = {
         "type": "websocket",
         "scheme": scheme,

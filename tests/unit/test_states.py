@@ -19,7 +19,9 @@ def test_it_knows_every_status():
     assert not set(NEXT) & FINAL
 
 
-@pytest.mark.parametrize("status", [Status.DENIED, Status.EXPIRED, Status.CANCELLED, Status.BLOCKED, Status.LAPSED])
+@pytest.mark.parametrize(
+    "status", [Status.DENIED, Status.EXPIRED, Status.CANCELLED, Status.BLOCKED, Status.LAPSED]
+)
 def test_it_never_starts_what_was_refused(status):
     assert reachable(status) == {status}
 
