@@ -8,6 +8,9 @@ UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 \
 # Without its compiled files, Python takes three times as long to start everything.
 unexport PYTHONDONTWRITEBYTECODE
 
+# What talks to a database within pytest; the others start a Nod or a server of their own.
+ON_POSTGRESQL := tests/integration $(foreach name,processes up bedrock bedrock_journey postgres,--ignore tests/integration/test_$(name).py)
+
 .DEFAULT_GOAL := help
 .PHONY: help run demo test check bench lock clean
 .DELETE_ON_ERROR:
@@ -30,6 +33,8 @@ test: .venv/requirements-dev.stamp ## run every test, those in a browser too whe
 	if [ -n "$$browser" ]; then echo "Browser tests run in $$(command -v $$browser)."; \
 	else echo "No Chromium found: the browser tests are left out."; fi
 	@$(PYTHON) -m pytest -n 2 --dist loadgroup
+	@echo "The same on PostgreSQL:"
+	@$(PYTHON) -m tests.postgres $(PYTHON) -m pytest -n 2 --dist loadgroup $(ON_POSTGRESQL)
 
 # As in production, but for a key that is made for this run and a data folder of its own.
 check: export DEBUG = 0

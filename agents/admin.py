@@ -6,10 +6,11 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.http import HttpRequest
 
 from agents import providers
 from agents.models import Agent, Message, Run, Session
-from approvals.admin import ReadOnly
+from approvals.admin_base import Audited, ReadOnly
 
 
 class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -35,15 +36,36 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Agent)
-class AgentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class AgentAdmin(Audited):
+    kind = "agent.changed"
     form = AgentForm
     list_display = ("name", "slug", "provider", "model_id", "runtime", "active")
-    prepopulated_fields = {"slug": ("name",)}
     filter_horizontal = ("tools",)
     fieldsets = (
         (None, {"fields": ("name", "slug", "description", "system_prompt", "tools", "active")}),
         ("Model", {"fields": ("provider", "model_id", "parameters", "max_steps", "runtime")}),
     )
+
+    def described(self, obj: Agent) -> dict[str, Any]:
+        names = (
+            "slug",
+            "name",
+            "system_prompt",
+            "runtime",
+            "provider",
+            "model_id",
+            "parameters",
+            "max_steps",
+            "active",
+        )
+        tools = sorted(obj.tools.values_list("name", flat=True)) if obj.pk else []
+        return {name: getattr(obj, name) for name in names} | {"tools": tools}
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ("slug",) if obj else ()  # policies name agents by it
+
+    def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return {} if obj else {"slug": ("name",)}
 
 
 @admin.register(Session)

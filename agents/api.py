@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Literal
 from uuid import UUID
 
+from django.contrib.auth.models import User
 from django.http import HttpRequest
 from ninja import Field, Router, Schema, Status
 
 from agents.actions import conversations, runs
-from agents.models import Session
+from agents.models import Run, Session
 from agents.states import ACTIVE, RunStatus
 from approvals import permissions
 from approvals.actions import trust as trust_actions
@@ -79,10 +80,7 @@ ERRORS = {403: Problem, 404: Problem, 409: Problem, 422: Problem}
 
 @router.post("", response={201: SessionBrief, **ERRORS}, auth=Token("chat"), summary="Start a session")
 def create(request: HttpRequest, payload: SessionIn) -> Status[Any]:
-    user = person(request)
-    if not permissions.may_chat(user):
-        raise NotAChatUser("You are not in the group of chat users. An administrator can add you.")
-    return Status(201, _brief(conversations.begin(user, payload.agent)))
+    return Status(201, _brief(conversations.begin(_chatter(request), payload.agent), None))
 
 
 @router.post(
@@ -101,9 +99,9 @@ def show(request: HttpRequest, session_id: UUID) -> dict[str, Any]:
     session = _mine(request, session_id)
     calls = with_people(ToolCall.objects.filter(session=session.key)).order_by("pk")
     grants = TrustGrant.objects.filter(TrustGrant.live(), session=session.key).select_related("granted_by")
-    last = session.runs.last()
+    last = session.runs.last()  # read once, so that the status and its reason belong together
     return {
-        **_brief(session),
+        **_brief(session, last),
         "error": last.error if last else "",
         "messages": [
             {"role": message.role, "content": message.content} for message in session.messages.all()
@@ -121,7 +119,7 @@ def stop(request: HttpRequest, session_id: UUID) -> Status[Any]:
     session = _mine(request, session_id)
     if run := session.runs.filter(status__in=ACTIVE).first():
         runs.stop(run, person(request).get_username())
-    return Status(202, _brief(session))
+    return Status(202, _brief(session, session.runs.last()))
 
 
 @router.delete(
@@ -133,7 +131,7 @@ def stop(request: HttpRequest, session_id: UUID) -> Status[Any]:
 def revoke(request: HttpRequest, session_id: UUID, grant_id: UUID) -> Status[Any]:
     """By the person whose session it is, or by a reviewer."""
     user, scopes = person(request), request.scopes  # type: ignore[attr-defined]
-    reviewer = "review" in scopes and permissions.may_review(user)
+    reviewer = "review" in scopes and permissions.visible_calls(user).filter(session=str(session_id)).exists()
     if not reviewer and not Session.objects.filter(pk=session_id, user=user).exists():
         raise NotFound("There is no such session, or it is not yours.")
     if not TrustGrant.objects.filter(pk=grant_id, session=str(session_id)).exists():
@@ -142,14 +140,21 @@ def revoke(request: HttpRequest, session_id: UUID, grant_id: UUID) -> Status[Any
     return Status(204, None)
 
 
+def _chatter(request: HttpRequest) -> User:
+    user = person(request)
+    if not permissions.may_chat(user):
+        raise NotAChatUser("You are not in the group of chat users. An administrator can add you.")
+    return user
+
+
 def _mine(request: HttpRequest, session_id: UUID) -> Session:
     session = Session.objects.select_related("agent").filter(pk=session_id, user=person(request)).first()
     if session is None:
         raise NotFound("There is no such session, or it is not yours.")
+    _chatter(request)
     return session
 
 
-def _brief(session: Session) -> dict[str, Any]:
-    last = session.runs.last()
+def _brief(session: Session, last: Run | None) -> dict[str, Any]:
     status = STATUS.get(RunStatus(last.status), "idle") if last else "idle"
     return {"id": session.key, "agent": session.agent.slug, "status": status}

@@ -10,7 +10,8 @@ from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error as DatabaseError
+from django.db import connection
 
 from agents import runtimes
 from agents.actions import conversations, runs
@@ -36,6 +37,19 @@ def advance(run_id: str) -> None:
         async_to_sync(_drive)(run)
     except LostClaim:
         logger.debug("run %s was stopped or taken over", run.pk)
+    except DatabaseError as error:
+        logger.error("run %s: %s: %s; it is tried again", run.pk, type(error).__name__, _line(error))
+        _release(run)
+
+
+def _release(run: Run) -> None:
+    with contextlib.suppress(DatabaseError):
+        connection.close()
+        runs.release(run)
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 async def _drive(run: Run) -> None:
@@ -116,7 +130,8 @@ async def _keep(run: Run, job: port.Job) -> None:
         try:
             mine = await sync_to_async(runs.beat if due else runs.still_mine)(run)
         except DatabaseError as error:  # the lease may run out meanwhile; each step checks the epoch itself
-            logger.warning("run %s: the database does not answer (%s)", run.pk, error)
+            logger.warning("run %s: the database does not answer (%s)", run.pk, _line(error))
+            await sync_to_async(connection.close)()
             continue
         if not mine:
             job.cancel.set()

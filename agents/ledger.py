@@ -9,16 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from agents.actions import conversations, runs
+from agents.actions.catalogue import definition
 from agents.models import Message, Run
 from agents.runtimes import port
 from agents.tools import registry
 from approvals.actions import calls
 from approvals.actions.verdicts import Judged, Request, examine
 from approvals.digest import canonical
-from approvals.errors import InvalidArguments, LostClaim, NotFound
+from approvals.errors import DefinitionChanged, InvalidArguments, LostClaim, NotFound
 from approvals.fields import storable
 from approvals.models import ToolCall
 from approvals.states import Effect, Status
@@ -58,15 +59,17 @@ class LedgerGate:
         return answer
 
     async def record(self, started: port.Started, *, succeeded: bool, content: port.Blocks) -> None:
-        await _in_order(self._guarded(calls.record))(started.handle, succeeded=succeeded, result=content)
+        """Not guarded: what happened is recorded, whatever became of the run; the call knows its own claim."""
+        await _in_order(self._recorded)(started.handle, succeeded, content)
 
     async def lose(self, started: port.Started, why: str) -> port.Blocks:
-        told: port.Blocks = await _in_order(self._guarded(self._lose))(started.handle, why)
+        told: port.Blocks = await _in_order(self._lose)(started.handle, why)
         return told
 
     # --- what the driver does ------------------------------------------------------------------------
     def hear(self, message: port.Message) -> None:
         """A whole message; it is stored with the next durable step."""
+        message = {**message, "content": [_readable(block) for block in message["content"]]}
         self._messages.append(message)
         if message["role"] == "assistant":
             self._note(message["content"])
@@ -79,23 +82,26 @@ class LedgerGate:
         runs.wait(self.run)
         self._store(state)
         calls.ask([self._asked[use_id] for use_id in sorted(self._asked, key=self._order.index)])
+        if self._still_pending:
+            runs.wake_if_decided(str(self.run.pk))  # it may have been decided since it was read
 
     @transaction.atomic(durable=True)
     def finish(self, state: dict[str, Any]) -> None:
         runs.finish(self.run)
         self._store(state)
 
-    @transaction.atomic(durable=True)
     def fail(self, code: str, message: str) -> None:
-        runs.fail(self.run, code, message)
-        self._store(None)
+        with transaction.atomic(durable=True):
+            runs.fail(self.run, code, message)
+            self._store(None)
+        runs.tie_up(self.run.pk)
 
     @property
     def asks(self) -> bool:
         return self._still_pending or bool(self._asked)
 
     def _note(self, content: port.Blocks) -> None:
-        self._said = storable("\n".join(block["text"] for block in content if "text" in block))
+        self._said = "\n".join(block["text"] for block in content if "text" in block)
         self._order = [block["toolUse"]["toolUseId"] for block in content if "toolUse" in block]
         self._known_calls.clear()
         self._looked_up = False
@@ -110,6 +116,8 @@ class LedgerGate:
             if call is not None:
                 return self._known(call, use)
             return self._answer(use, examine(self._request(use)))
+        except DefinitionChanged as error:
+            return port.Refuse(f"Cancelled: {error.message} Nothing was done.")
         except (NotFound, InvalidArguments) as error:
             return port.Refuse(f"Invalid arguments: {error.message}")
 
@@ -152,7 +160,10 @@ class LedgerGate:
         use = self._whole(use)
         call = self._find(use)
         if call is None:
-            started = calls.start_new(self._request(use), self.run.epoch)
+            try:
+                started = calls.start_new(self._request(use), self.run.epoch)
+            except DefinitionChanged as error:
+                return port.Settled(False, [{"text": f"Cancelled: {error.message} Nothing was done."}])
             if isinstance(started, Judged):
                 return self._late(use, started)
             call = self._known_calls[use.id] = started
@@ -172,6 +183,17 @@ class LedgerGate:
             return answer
         return port.Settled(False, [{"text": answer.text if isinstance(answer, port.Refuse) else CHANGED}])
 
+    def _recorded(self, call: ToolCall, succeeded: bool, content: port.Blocks) -> None:
+        try:
+            try:
+                calls.record(call, succeeded=succeeded, result=content)
+            except (OperationalError, InterfaceError):
+                connection.close()  # the database may have been restarted under this connection
+                calls.record(call, succeeded=succeeded, result=content)
+        except Exception as error:
+            self.lost = error
+            raise
+
     def _lose(self, call: ToolCall, why: str) -> port.Blocks:
         calls.mark_unknown(call, why)
         call.refresh_from_db()
@@ -185,9 +207,8 @@ class LedgerGate:
         for judged in self._blocked.values():
             calls.block(judged)
         self._blocked = {}
-        if state is not None and state != self.session.state:
-            self.session.state = state
-            self.session.save(update_fields=["state"])
+        if state is not None:
+            conversations.save_state(self.session, state)
 
     def _find(self, use: port.ToolUse) -> ToolCall | None:
         """The ledger's row; those of a whole message are looked up at once."""
@@ -208,6 +229,7 @@ class LedgerGate:
             arguments=use.arguments if arguments is None else arguments,
             agent=self.session.agent.slug,
             requested_by=self.session.user_id,
+            definition=definition(registry.catalogue()[use.name]).hash,
             said=self._said,
         )
 
@@ -228,6 +250,11 @@ class LedgerGate:
                 raise
 
         return guarded
+
+
+def _readable(block: dict[str, Any]) -> dict[str, Any]:
+    """A block whose text every page, database and model takes; tool uses stay as they are."""
+    return {**block, "text": storable(block["text"])} if "text" in block else block
 
 
 def _usable(tool_use_id: str) -> bool:

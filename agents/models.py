@@ -87,6 +87,9 @@ class Run(models.Model):
     attempts = models.PositiveIntegerField(default=0, help_text="Claims since it last got anywhere.")
     steps = models.PositiveIntegerField(default=0, help_text="Model answers so far.")
     draft = models.TextField(blank=True, help_text="The answer that is being streamed.")
+    open_ends = models.BooleanField(
+        default=False, help_text="It has ended, and calls of it may still be open."
+    )
     error_code = models.CharField(max_length=50, blank=True)
     error = models.TextField(blank=True)
     idempotency_key = models.CharField(max_length=200, blank=True)
@@ -108,6 +111,7 @@ class Run(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["due_at"], name="run_due", condition=Q(status=RunStatus.QUEUED)),
+            models.Index(fields=["id"], name="run_open_ends", condition=Q(open_ends=True)),
             models.Index(fields=["lease_until"], name="run_lease", condition=Q(status=RunStatus.RUNNING)),
         ]
 

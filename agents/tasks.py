@@ -17,4 +17,5 @@ def advance(run_id: str) -> None:
 def sweep() -> None:
     """Find what is due: forgotten runs, dead leases, expired approvals."""
     calls.expire_due()
+    runs.sweep_ends()
     runs.sweep()

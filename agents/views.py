@@ -115,13 +115,10 @@ def outbox(request: Request) -> HttpResponse:
 
 
 def _begin(request: Request) -> HttpResponse:
-    text, made = request.POST.get("text", ""), None
+    text = request.POST.get("text", "")
     try:
-        made = conversations.begin(request.user, request.POST.get("agent", ""))
-        conversations.post(made, text)
+        made = conversations.open_with(request.user, request.POST.get("agent", ""), text)
     except Refusal as refused:
-        if made:
-            made.delete()  # nothing was said in it
         return _new(request, status=refused.http_status, text=text, error=refused.message)
     address = reverse("agents:session", args=[made.pk])
     return HttpResponseClientRedirect(address) if request.htmx else redirect(address)

@@ -5,51 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import User
 from django.db.models import Model, QuerySet
-from django.forms import ModelForm
 from django.http import HttpRequest
 
-from approvals.actions import policies, tokens, tools, trust
+from approvals import people  # noqa: F401 (registers the pages for people)
+from approvals.actions import changes, tokens, tools, trust
+from approvals.admin_base import Audited, ReadOnly
 from approvals.models import ApiToken, AuditEntry, Decision, Tool, ToolCall, ToolPolicy, TrustGrant
 
 admin.site.site_header = admin.site.site_title = "Nod administration"
 admin.site.index_title = "Tools, policies, agents, people"
 
 
-admin.site.unregister(User)
-
-
-@admin.register(User)
-class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
-    """Who may change people gives rights by groups alone, and cannot make or become a superuser."""
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return () if request.user.is_superuser else ("is_superuser", "user_permissions")
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        above = isinstance(obj, User) and obj.is_superuser and not request.user.is_superuser
-        return not above and super().has_change_permission(request, obj)
-
-
-class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Rows that only actions write."""
-
-    actions = None
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-
 @admin.register(Tool)
-class ToolAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ToolAdmin(Audited):
+    kind = "tool.changed"
     list_display = ("name", "risk", "looked_at_now", "idempotent", "timeout", "provider", "last_seen")
     list_filter = ("risk", "provider")
     search_fields = ("name", "description")
@@ -58,6 +28,9 @@ class ToolAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "first_seen", "last_seen",
     )  # fmt: skip
     actions = ("mark_looked_at",)
+
+    def described(self, obj: Tool) -> dict[str, Any]:
+        return changes.tool(obj)
 
     @admin.display(boolean=True, description="Looked at")
     def looked_at_now(self, tool: Tool) -> bool:
@@ -76,7 +49,8 @@ class ToolAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(ToolPolicy)
-class ToolPolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ToolPolicyAdmin(Audited):
+    kind = "policy.changed"
     list_display = ("name", "effect", "tool", "agent", "enabled")
     list_filter = ("effect", "enabled")
     search_fields = ("name", "tool")
@@ -90,30 +64,14 @@ class ToolPolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         ("Trust", {"fields": ("trust_expires_in", "trust_max_uses")}),
     )
 
-    def get_form(
-        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
-    ) -> type[ModelForm[Any]]:
-        request._policy_before = policies.described(obj) if obj else None  # type: ignore[attr-defined]
-        return super().get_form(request, obj, change=change, **kwargs)
+    def described(self, obj: ToolPolicy) -> dict[str, Any]:
+        return changes.policy(obj)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
-        before = request._policy_before  # type: ignore[attr-defined]
-        policies.changed(request.user.get_username(), before, policies.described(form.instance))
-        if not Tool.objects.filter(name=form.instance.tool).exists() and not set("*?[") & set(
-            form.instance.tool
-        ):
-            messages.warning(
-                request, f"No known tool is named “{form.instance.tool}”; the policy waits for one."
-            )
-
-    def delete_model(self, request: HttpRequest, obj: ToolPolicy) -> None:
-        policies.changed(request.user.get_username(), policies.described(obj), None)
-        super().delete_model(request, obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ToolPolicy]) -> None:
-        for policy in queryset:
-            self.delete_model(request, policy)
+        name = form.instance.tool
+        if not Tool.objects.filter(name=name).exists() and not set("*?[") & set(name):
+            messages.warning(request, f"No known tool is named “{name}”; the policy waits for one.")
 
 
 class DecisionInline(admin.TabularInline):  # type: ignore[type-arg]

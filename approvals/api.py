@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Literal
 from uuid import UUID
 
@@ -13,6 +15,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 from ninja.security import HttpBearer
+from redis.exceptions import RedisError
 
 from approvals import events, permissions
 from approvals.actions import decisions, tokens
@@ -246,10 +249,9 @@ def _party(request: HttpRequest) -> QuerySet[ToolCall]:
 
 
 async def _once_decided(request: HttpRequest, call: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """Waits on doorbells, not in a thread; looks again every 10 s, since a doorbell may be lost."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
-    async with hub().listen(events.session_topic(call["session"])) as queue:
+    async with _doorbells(call["session"]) as rang:
         while True:
             call = await sync_to_async(_find)(request, UUID(call["id"]))
             left = until - loop.time()
@@ -257,10 +259,27 @@ async def _once_decided(request: HttpRequest, call: dict[str, Any], seconds: flo
                 return call
             # a client that waits for a minute holds no connection meanwhile
             await sync_to_async(connections.close_all)()
-            try:
+            await rang(left)
+
+
+@asynccontextmanager
+async def _doorbells(session: str) -> AsyncIterator[Callable[[float], Awaitable[None]]]:
+    """Gives a function that returns at a doorbell of the session, and after 10 s, since one may be lost.
+
+    Without Redis it returns every second instead.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            queue = await stack.enter_async_context(hub().listen(events.session_topic(session)))
+        except (RedisError, OSError):
+            yield lambda left: asyncio.sleep(min(left, 1.0))
+            return
+
+        async def rang(left: float) -> None:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(queue.get(), min(left, 10.0))
-            except TimeoutError:
-                continue
+
+        yield rang
 
 
 def _uuid(text: str) -> UUID:

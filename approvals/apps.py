@@ -7,6 +7,7 @@ class ApprovalsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from approvals import auth  # noqa: F401 (connects its receivers)
         from approvals.setup import ensure_groups
 
         post_migrate.connect(ensure_groups, dispatch_uid="approvals.groups")

@@ -57,6 +57,12 @@ class InvalidInput(Refusal):
     code, http_status = "invalid_input", 422
 
 
+class DefinitionChanged(Refusal):
+    """What a worker has in its code is not what the catalogue shows to people."""
+
+    code, http_status = "definition_changed", 409
+
+
 class LostClaim(Refusal):
     """Somebody else holds what this worker thought it held; it must stop without a trace."""
 

@@ -6,6 +6,8 @@ Publishing happens on one long-lived event loop in a thread of its own: a loop p
 """
 
 import asyncio
+import contextlib
+import hashlib
 import logging
 import os
 import threading
@@ -17,6 +19,7 @@ from django.db import transaction
 logger = logging.getLogger("nod.events")
 
 APPROVALS = "approvals"
+MOST = 10_000  # doorbells that wait for a Redis that does not answer
 
 
 class Doorbell(TypedDict):
@@ -32,8 +35,8 @@ def session_topic(session: str) -> str:
 
 
 def group(topic: str) -> str:
-    """The channel layer's group of a topic."""
-    return f"doorbell.{topic}"
+    """The channel layer's group of a topic; hashed, since an outside agent's session key may be any text."""
+    return f"doorbell.{hashlib.sha256(topic.encode()).hexdigest()[:40]}"
 
 
 def ring(topic: str, kind: str, **ids: str | int) -> None:
@@ -53,11 +56,15 @@ class Publisher:
         self.pid = os.getpid()
         self._broken = False
         self._loop = asyncio.new_event_loop()
-        self._queue: asyncio.Queue[Doorbell] = asyncio.Queue()
+        self._queue: asyncio.Queue[Doorbell] = asyncio.Queue(MOST)
         threading.Thread(target=self._run, name="nod-doorbells", daemon=True).start()
 
     def send(self, message: Doorbell) -> None:
-        self._loop.call_soon_threadsafe(self._queue.put_nowait, message)
+        self._loop.call_soon_threadsafe(self._put, message)
+
+    def _put(self, message: Doorbell) -> None:
+        with contextlib.suppress(asyncio.QueueFull):  # Redis hangs; whoever misses it polls
+            self._queue.put_nowait(message)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

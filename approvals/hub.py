@@ -8,6 +8,7 @@ full loses doorbells, is told to fetch everything, and delays nobody.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator
@@ -16,13 +17,15 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from channels.layers import get_channel_layer
+from redis.exceptions import RedisError
 
-from approvals.events import Doorbell, group
+from approvals.events import group
 
 logger = logging.getLogger("nod.hub")
 
 QUEUE = 64  # doorbells that wait for one slow client
 RESYNC = {"kind": "resync"}
+GONE = {"kind": "gone"}  # the hub hears nothing any more: connect again
 
 
 class Hub:
@@ -62,15 +65,26 @@ class Hub:
             if not self._topics[topic]:
                 del self._topics[topic]
                 layer: Any = get_channel_layer()
-                await layer.group_discard(group(topic), self._channel)
+                with contextlib.suppress(RedisError, OSError):  # nobody hears it any more, told or not
+                    await layer.group_discard(group(topic), self._channel)
 
     async def _hear(self, layer: Any, channel: str) -> None:
-        while True:
-            message: Doorbell = await layer.receive(channel)
-            # an unknown type comes from a newer release during a deploy: no reason to close anything
-            if message.get("type") == "doorbell":
-                for queue in tuple(self._topics.get(message["topic"], ())):
-                    _put(queue, message["payload"])
+        try:
+            while True:
+                self._ring(await layer.receive(channel))
+        except (RedisError, OSError) as error:
+            logger.warning("Doorbells do not come in (%s); sockets reconnect.", error)
+            for queues in self._topics.values():
+                for queue in queues:
+                    _put(queue, GONE)
+
+    def _ring(self, message: Any) -> None:
+        """Anything else comes from a newer release during a deploy: no reason to close a socket."""
+        if isinstance(message, dict) and message.get("type") == "doorbell":
+            payload = message.get("payload")
+            for queue in tuple(self._topics.get(str(message.get("topic")), ())):
+                if isinstance(payload, dict):
+                    _put(queue, payload)
 
 
 def _put(queue: asyncio.Queue[dict[str, Any]], payload: dict[str, Any]) -> None:

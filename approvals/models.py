@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import Group
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -14,6 +15,8 @@ from django.db.models.functions import Now
 from approvals.fields import CanonicalJSONField, JSONTextField
 from approvals.ids import uuid7
 from approvals.states import Choice, Effect, Risk, Status
+
+SENSIBLE = [MinValueValidator(timedelta(seconds=1)), MaxValueValidator(timedelta(days=365))]
 
 
 class Tool(models.Model):
@@ -65,16 +68,16 @@ class ToolPolicy(models.Model):
         default=False, help_text="The person who asked may decide, if in one of the groups."
     )
     open_for = models.DurationField(
-        default=timedelta(hours=24), help_text="How long a call waits for a decision."
+        default=timedelta(hours=24), validators=SENSIBLE, help_text="How long a call waits for a decision."
     )
     executable_for = models.DurationField(
-        default=timedelta(minutes=15), help_text="How long an approval stays usable."
+        default=timedelta(minutes=15), validators=SENSIBLE, help_text="How long an approval stays usable."
     )
     risk = models.CharField(
         max_length=6, choices=Risk.choices, blank=True, help_text="Empty means the tool's own."
     )
     trust_expires_in = models.DurationField(
-        default=timedelta(hours=8), help_text="The longest that trust may last."
+        default=timedelta(hours=8), validators=SENSIBLE, help_text="The longest that trust may last."
     )
     trust_max_uses = models.PositiveIntegerField(
         null=True, blank=True, help_text="The most calls that trust may cover."
@@ -150,7 +153,7 @@ class ToolCall(models.Model):
     why = models.CharField(max_length=300, blank=True)
     risk = models.CharField(max_length=6, choices=Risk.choices)
     terms = JSONTextField(default=dict)
-    groups = models.CharField(max_length=500, blank=True, help_text="Who may decide, as |name|name|.")
+    groups = models.TextField(blank=True, help_text="Who may decide, as |name|name|.")
     trust = models.ForeignKey(TrustGrant, models.SET_NULL, null=True, blank=True, related_name="calls")
     expires_at = models.DateTimeField(null=True)
     decided_at = models.DateTimeField(null=True)
@@ -171,6 +174,7 @@ class ToolCall(models.Model):
             models.Index(fields=["-decided_at"], name="call_decided", condition=Q(decided_at__isnull=False)),
             models.Index(fields=["requested_at"], name="call_pending", condition=Q(status="pending")),
             models.Index(fields=["expires_at"], name="call_expires", condition=Q(status="pending")),
+            models.Index(fields=["started_at"], name="call_started", condition=Q(status="started")),
             models.Index(fields=["executable_until"], name="call_lapses", condition=Q(status="approved")),
         ]
 

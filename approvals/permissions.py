@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.db.models import Q, QuerySet
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 CHAT_USERS = "chat users"
 ADMINISTRATORS = "administrators"
 
+DEMO_PEOPLE = "demo people"
+
 DECIDE = "approvals.review_toolcall"
 
 
@@ -26,6 +29,11 @@ def group_names(user: Person) -> frozenset[str]:
     if not hasattr(user, "_nod_groups"):
         user._nod_groups = frozenset(user.groups.values_list("name", flat=True))  # type: ignore[attr-defined]
     return user._nod_groups  # type: ignore[attr-defined,no-any-return]
+
+
+def may_sign_in(user: Person) -> bool:
+    """Demo people may not with DEBUG off, even where they were seeded once."""
+    return settings.DEMO or DEMO_PEOPLE not in group_names(user)
 
 
 def may_chat(user: Person) -> bool:

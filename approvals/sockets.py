@@ -8,15 +8,19 @@ import json
 import logging
 from typing import Any
 
+from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
 
-from approvals.hub import hub
+from approvals.hub import GONE, hub
 
 logger = logging.getLogger("nod.sockets")
 
+LOOK_EVERY = 30.0  # seconds until a socket notices that its person signed out
 NOT_ALLOWED = 4403
 TRY_AGAIN = 1013
 
@@ -51,11 +55,36 @@ class DoorbellSocket(AsyncWebsocketConsumer):
         try:
             async with hub().listen(topic) as queue:
                 await self.send(json.dumps({"kind": "hello"}))
-                while True:
-                    await self.send(json.dumps(await queue.get()))
+                await self._relay(queue)
         except (RedisError, OSError) as error:  # an open socket that hears nothing would look alive
             logger.debug("socket closed: %s", error)
             await self.close(TRY_AGAIN)
+
+    async def _relay(self, queue: asyncio.Queue[dict[str, Any]]) -> None:
+        """Every doorbell, for as long as the person is signed in and may hear them."""
+        loop = asyncio.get_running_loop()
+        look_at = loop.time() + LOOK_EVERY
+        while True:
+            try:
+                payload = await asyncio.wait_for(queue.get(), max(look_at - loop.time(), 0))
+            except TimeoutError:
+                if not await self._still_allowed():
+                    await self.close(NOT_ALLOWED)
+                    return
+                look_at = loop.time() + LOOK_EVERY
+                continue
+            if payload is GONE:
+                await self.close(TRY_AGAIN)
+                return
+            await self.send(json.dumps(payload))
+
+    async def _still_allowed(self) -> bool:
+        """Asks anew: the login may have ended, or the person's rights."""
+        store = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
+        scope: Any = self.scope
+        scope["session"] = store(scope["session"].session_key)
+        scope["user"] = await get_user(scope)
+        return self.user.is_authenticated and await database_sync_to_async(self.topic)() is not None
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Decisions come by POST alone."""

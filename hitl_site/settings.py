@@ -88,6 +88,7 @@ USE_I18N = False
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
+AUTHENTICATION_BACKENDS = ["approvals.auth.PeopleBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -167,7 +168,6 @@ RUN_HEARTBEAT = timedelta(seconds=5)
 SWEEP_GRACE = timedelta(seconds=3)  # a run that is due longer than this was forgotten by the broker
 RUN_MAX_ATTEMPTS = 5  # a run that kills its worker so often is given up
 MESSAGE_MAX_CHARS = 20_000
-ARGUMENTS_MAX_BYTES = 1_000_000
 TRUST_MAX_AGE = timedelta(hours=8)
 DEMO = DEBUG  # demo people, the outbox page: never with DEBUG off
 WORKSPACE_DIR = DATA_DIR / "workspace"
@@ -201,6 +201,7 @@ LOGGING = {
         "nod": {"level": "INFO"},
         "psycopg.pool": {"level": "ERROR"},  # it tells of each attempt while a database is away
         "django.request": {"level": "ERROR"},  # a 404 or 403 is an answer, not a fault
+        "opentelemetry": {"level": "CRITICAL"},  # it complains of streams that are closed early
         "strands": {"level": "CRITICAL"},  # failures reach the chat and the ledger with their reason
     },
 }

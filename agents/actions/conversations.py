@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from agents.actions import runs
 from agents.models import Agent, Message, Run, Session
-from agents.states import ACTIVE
+from agents.states import RunStatus
 from approvals import events
 from approvals.errors import InvalidInput, NotFound, Refusal
 from approvals.fields import storable
@@ -24,6 +24,18 @@ WINDOW = 60  # messages of a long conversation that a model gets to see
 
 class Busy(Refusal):
     code, http_status = "busy", 409
+
+
+class AgentInactive(Refusal):
+    code, http_status = "agent_inactive", 409
+
+
+@transaction.atomic(durable=True)
+def open_with(user: User, agent_slug: str, text: str) -> Session:
+    """A new session and its first message, or neither."""
+    session = begin(user, agent_slug)
+    _post(session, text, "")
+    return session
 
 
 def begin(user: User, agent_slug: str) -> Session:
@@ -40,9 +52,13 @@ def post(session: Session, text: str, idempotency_key: str = "") -> Run:
     """Store a user's message and queue the run that answers it.
 
     The same idempotency key gives the same run. Raises InvalidInput for an empty or overlong text, Busy
-    while another run of the session is active.
+    while another run of the session is active, AgentInactive when the agent was switched off.
     """
-    text, idempotency_key = text.strip(), storable(idempotency_key)
+    return _post(session, text, idempotency_key)
+
+
+def _post(session: Session, text: str, idempotency_key: str) -> Run:
+    text, idempotency_key = storable(text.strip()), storable(idempotency_key)
     if not text:
         raise InvalidInput("The message is empty. Write something first.")
     if len(text) > settings.MESSAGE_MAX_CHARS:
@@ -62,7 +78,7 @@ def post(session: Session, text: str, idempotency_key: str = "") -> Run:
     content = [*_unanswered(session, last), {"text": text}]
     append(session, run, [{"role": "user", "content": content}], after=last.seq if last else 0)
     if not session.title:
-        session.title = storable(" ".join(text.split())[:60])
+        session.title = " ".join(text.split())[:60]
     Session.objects.filter(pk=session.pk).update(title=session.title, active_at=Now())
     return run
 
@@ -71,7 +87,7 @@ def post(session: Session, text: str, idempotency_key: str = "") -> Run:
 def retry(session: Session) -> Run:
     """Answer the last message once more, after a run that failed or was stopped."""
     before = session.runs.last()
-    if before is None or before.status in ACTIVE:
+    if before is None or before.status not in (RunStatus.FAILED, RunStatus.STOPPED):
         raise Busy("There is nothing to try again right now.")
     run = _new_run(session, "")
     last = session.messages.last()
@@ -81,6 +97,8 @@ def retry(session: Session) -> Run:
 
 
 def _new_run(session: Session, idempotency_key: str) -> Run:
+    if not session.agent.active:
+        raise AgentInactive(f"{session.agent.name} is switched off. Start a new chat with another agent.")
     try:
         with transaction.atomic():
             run = Run.objects.create(session=session, idempotency_key=idempotency_key)
@@ -89,6 +107,13 @@ def _new_run(session: Session, idempotency_key: str) -> Run:
     runs.enqueue_on_commit(run.pk)
     events.ring(events.session_topic(session.key), "changed")
     return run
+
+
+def save_state(session: Session, state: dict[str, Any]) -> None:
+    """Store the runtime's small state, in the caller's transaction."""
+    if state != session.state:
+        session.state = state
+        session.save(update_fields=["state"])
 
 
 def append(session: Session, run: Run | None, messages: Iterable[dict[str, Any]], *, after: int) -> int:
@@ -147,20 +172,34 @@ def _sentence(call: ToolCall) -> str:
                 f"Unknown outcome: {call.why} It may or may not have happened. "
                 "Do not repeat it; a person has to check."
             )
+        case Status.STARTED:
+            return (
+                "Unknown outcome: it was still running when the run was stopped. It may or may not have happened. "
+                "Do not repeat it; a person has to check."
+            )
         case _:
             return "Cancelled: the run was stopped before this was done."
 
 
 def newest(session: Session, count: int = WINDOW) -> list[Message]:
-    """The last messages of a session, in order."""
-    return list(session.messages.order_by("-seq")[:count])[::-1]
+    """The last messages of a session, in order; about `count`, beginning with something a user said.
+
+    A long run may have made more than `count` by itself; its question is part of it all the same.
+    """
+    rows: list[Message] = []
+    while True:
+        before = session.messages.filter(seq__lt=rows[0].seq) if rows else session.messages.all()
+        earlier = list(before.order_by("-seq")[:count])[::-1]
+        rows = earlier + rows
+        first = next((at for at, row in enumerate(rows) if row.role == "user" and _plain(row)), None)
+        if first is not None:
+            return rows[first:]
+        if not earlier:
+            return rows
 
 
 def for_model(rows: list[Message]) -> list[dict[str, Any]]:
-    """Messages as a model takes them: it starts with a user's text, roles alternate."""
-    rows = list(rows)
-    while rows and not (rows[0].role == "user" and _plain(rows[0])):
-        rows.pop(0)
+    """Messages as a model takes them: roles alternate."""
     messages: list[dict[str, Any]] = []
     for row in rows:
         if messages and messages[-1]["role"] == row.role:

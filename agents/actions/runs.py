@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import logging
+from datetime import timedelta
 from typing import Any
 
-from celery import current_app
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from agents import wakeups
 from agents.models import Run
 from agents.states import ACTIVE, RunStatus
+from agents.tools.registry import catalogue
 from approvals import events
 from approvals.actions import calls
 from approvals.errors import LostClaim
@@ -20,8 +21,7 @@ from approvals.fields import storable
 from approvals.models import ToolCall
 from approvals.states import Status
 
-logger = logging.getLogger("nod.runs")
-_broker_down = False
+STOPPED = "The run was stopped or taken over."
 
 
 def enqueue_on_commit(run_id: Any) -> None:
@@ -30,22 +30,25 @@ def enqueue_on_commit(run_id: Any) -> None:
 
 def enqueue(run_id: Any) -> None:
     """Wake a worker. The message may be lost: the sweeper finds what is due."""
-    global _broker_down
-    try:
-        current_app.send_task("agents.tasks.advance", (str(run_id),), ignore_result=True)
-        _broker_down = False
-    except Exception as error:  # whatever the broker's client raises: the run is in the database
-        if not _broker_down:
-            logger.warning("The broker does not answer (%s); runs start when it is back.", error)
-        _broker_down = True
+    wakeups.wake(str(run_id))
 
 
-@transaction.atomic
 def claim(run_id: Any) -> Run | None:
     """Take a run that is due or whose worker died: the epoch goes up, a lease begins. None if it is not to be had.
 
-    Calls that a dead worker had started become UNKNOWN here: they are never repeated by guess.
+    Calls that a dead worker had started become UNKNOWN here: they are never repeated by guess. A run that
+    broke off too often is given up.
     """
+    run = _take(run_id)
+    if run is None or run.attempts <= settings.RUN_MAX_ATTEMPTS:
+        return run
+    fail(run, "gave_up", f"This run broke off {settings.RUN_MAX_ATTEMPTS} times and was given up.")
+    tie_up(run.pk)
+    return None
+
+
+@transaction.atomic
+def _take(run_id: Any) -> Run | None:
     free = Q(status=RunStatus.QUEUED) | Q(status=RunStatus.RUNNING, lease_until__lt=Now())
     updated = Run.objects.filter(free, pk=run_id).update(
         status=RunStatus.RUNNING,
@@ -60,10 +63,12 @@ def claim(run_id: Any) -> Run | None:
     if run.attempts > 1:
         for call in ToolCall.objects.filter(run=str(run.pk), status=Status.STARTED):
             calls.mark_unknown(call, "The worker died while it ran.")
-    if run.attempts > settings.RUN_MAX_ATTEMPTS:
-        fail(run, "gave_up", f"This run broke off {settings.RUN_MAX_ATTEMPTS} times and was given up.")
-        return None
     return run
+
+
+def release(run: Run) -> None:
+    """Give the run back at once, after a fault: the sweeper lets another worker try."""
+    _mine(run).update(lease_until=Now())
 
 
 def beat(run: Run) -> bool:
@@ -78,7 +83,7 @@ def still_mine(run: Run) -> bool:
 def check_epoch(run: Run) -> None:
     """Lock the run for the rest of the caller's transaction. Raises LostClaim when it is not mine."""
     if not _mine(run).select_for_update().exists():
-        raise LostClaim("The run was stopped or taken over.")
+        raise LostClaim(STOPPED)
 
 
 def save_draft(run: Run, text: str) -> bool:
@@ -87,38 +92,48 @@ def save_draft(run: Run, text: str) -> bool:
 
 def wait(run: Run) -> None:
     """In the caller's transaction: nothing holds a worker from here on."""
-    _end_claim(run, RunStatus.WAITING)
+    _end_claim(run, RunStatus.WAITING, draft="")
 
 
 def finish(run: Run) -> None:
-    _end_claim(run, RunStatus.DONE, finished_at=Now())
+    _end_claim(run, RunStatus.DONE, finished_at=Now(), draft="")
 
 
 @transaction.atomic
 def fail(run: Run, code: str, message: str) -> None:
-    """End a run with a sentence for the person who asked. What it had not started is cancelled."""
-    _end_claim(run, RunStatus.FAILED, finished_at=Now(), error_code=code, error=message)
-    calls.cancel(ToolCall.objects.filter(run=str(run.pk)), calls.SYSTEM)
+    """End a run with a sentence for the person who asked. Call `tie_up` after the commit."""
+    error = {"error_code": code, "error": storable(message)}
+    _end_claim(run, RunStatus.FAILED, finished_at=Now(), open_ends=True, **error)
+
+
+def stop(run: Run, actor: str) -> bool:
+    """Stop an active run at once: its worker finds the epoch gone, its open calls are cancelled."""
+    if not _stop(run):
+        return False
+    tie_up(run.pk, actor)
+    return True
 
 
 @transaction.atomic(durable=True)
-def stop(run: Run, actor: str) -> bool:
-    """Stop an active run at once: its worker finds the epoch gone, its open calls are cancelled.
-
-    The order keeps PostgreSQL free of deadlocks: a decision locks its pending call and then the run, a
-    worker locks its run and then an approved call.
-    """
-    mine = ToolCall.objects.filter(run=str(run.pk))
-    if not Run.objects.filter(pk=run.pk, status__in=ACTIVE).exists():
-        return False
-    calls.cancel(mine, actor, Status.PENDING)
+def _stop(run: Run) -> bool:
     updated = Run.objects.filter(pk=run.pk, status__in=ACTIVE).update(
-        status=RunStatus.STOPPED, epoch=F("epoch") + 1, lease_until=None, finished_at=Now()
+        status=RunStatus.STOPPED, epoch=F("epoch") + 1, lease_until=None, finished_at=Now(), open_ends=True
     )
     if updated:
-        calls.cancel(mine, actor)
         _ring(run)
     return bool(updated)
+
+
+def tie_up(run_id: Any, actor: str = calls.SYSTEM) -> None:
+    """Cancel what an ended run has not started, each call in a transaction of its own.
+
+    Never together with the run: a decision locks its call and then the run, so that the other order could
+    deadlock on PostgreSQL. What a crash leaves out here, the sweeper does.
+    """
+    mine = ToolCall.objects.filter(run=str(run_id))
+    calls.cancel(mine, actor)
+    if not mine.filter(status=Status.STARTED).exists():
+        Run.objects.filter(pk=run_id).update(open_ends=False)
 
 
 def wake_if_decided(run_id: str) -> None:
@@ -130,6 +145,7 @@ def wake_if_decided(run_id: str) -> None:
     if run is None or ToolCall.objects.filter(run=run_id, status=Status.PENDING).exists():
         return
     Run.objects.filter(pk=run_id).update(status=RunStatus.QUEUED, due_at=Now(), attempts=0)
+    calls.open_windows(run_id)
     enqueue_on_commit(run_id)
 
 
@@ -143,15 +159,28 @@ def sweep(limit: int = 200) -> int:
     return len(found)
 
 
+def sweep_ends(limit: int = 200) -> int:
+    """Settle what ended runs left open: cancel what waits, call UNKNOWN what nobody records any more.
+
+    Returns how many runs. A started call gets the time that its tool may take, and a lease on top.
+    """
+    longest = timedelta(seconds=max(tool.timeout for tool in catalogue().values()))
+    over = Now() - settings.RUN_LEASE - longest
+    found = list(Run.objects.filter(open_ends=True).values_list("pk", flat=True)[:limit])
+    for run_id in found:
+        for call in ToolCall.objects.filter(run=str(run_id), status=Status.STARTED, started_at__lt=over):
+            calls.mark_unknown(call, "The run was stopped, and its worker died while the call ran.")
+        tie_up(run_id)
+    return len(found)
+
+
 def _mine(run: Run) -> Any:
     return Run.objects.filter(pk=run.pk, epoch=run.epoch, status=RunStatus.RUNNING)
 
 
 def _end_claim(run: Run, status: RunStatus, **changes: Any) -> None:
-    if not _mine(run).update(
-        status=status, lease_until=None, draft="", attempts=0, steps=run.steps, **changes
-    ):
-        raise LostClaim("The run was stopped or taken over.")
+    if not _mine(run).update(status=status, lease_until=None, attempts=0, steps=run.steps, **changes):
+        raise LostClaim(STOPPED)
     run.status = status
     _ring(run)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -25,6 +26,8 @@ from agents.providers.problems import ModelProblem, explain
 from agents.runtimes import port
 from agents.runtimes.threads import in_thread
 from agents.tools.registry import InvalidArguments, Tool, ToolError, catalogue
+
+logger = logging.getLogger("nod.runtime")
 
 STEP_LIMIT = "The agent took too many steps without coming to an end, and was stopped. Ask for less at once."
 
@@ -48,6 +51,8 @@ class LocalRuntime:
                         yield _end(event["result"])
         except Exception as error:  # every way in which a model can fail becomes a sentence for the user
             problem = error if isinstance(error, ModelProblem) else explain(error)
+            if problem.code == "model_error":
+                logger.error("the model failed in a way that Nod does not know", exc_info=error)
             yield port.Failed(problem.code, problem.message)
 
     resume = start  # the conversation and the ledger say where it goes on
@@ -161,4 +166,11 @@ class LocalTool(AgentTool):
 
 
 def _block(value: Any) -> dict[str, Any]:
-    return {"text": value} if isinstance(value, str) else {"json": value}
+    """What a tool gave back, as a Converse block: text, or an object of plain JSON."""
+    if isinstance(value, str):
+        return {"text": value}
+    try:
+        plain = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):  # a date, a NaN: worth reading all the same
+        return {"text": json.dumps(value, default=str)}
+    return {"json": plain if isinstance(plain, dict) else {"items": plain}}

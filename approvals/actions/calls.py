@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -13,14 +14,15 @@ from django.db.models.functions import Now
 from approvals import audit, events
 from approvals.actions.verdicts import Judged, Request, examine, live_grant
 from approvals.digest import call_digest
-from approvals.errors import LostClaim
+from approvals.errors import DefinitionChanged, LostClaim
 from approvals.models import Tool, ToolCall, TrustGrant
 from approvals.policy import Terms
 from approvals.signals import settled
-from approvals.states import Effect, Status
+from approvals.states import Choice, Effect, Status
 
 AGENT = "agent"  # the actor of what the agent's side does
 SYSTEM = "system"  # the actor of what a clock does
+CHANGED_TOOL = "The tool's definition changed after the decision."
 
 
 def ask(judged: Sequence[Judged]) -> list[ToolCall]:
@@ -76,8 +78,10 @@ def start_approved(call: ToolCall, request: Request, epoch: int) -> ToolCall:
     Checked again here: the digest over what is stored and the tool as it is defined now, the policies
     (one that blocks wins), the window in which an approval may be used. What fails makes the call LAPSED.
     """
-    judged = examine(request)
-    problem = _changed(call, judged)
+    try:
+        problem = _changed(call, examine(request))
+    except DefinitionChanged:
+        problem = CHANGED_TOOL
     if problem:
         return _lapse(call, problem)
     updated = ToolCall.objects.filter(
@@ -90,7 +94,7 @@ def start_approved(call: ToolCall, request: Request, epoch: int) -> ToolCall:
     if not updated:
         call.refresh_from_db()
         if call.status != Status.APPROVED:
-            raise LostClaim(f"The call is {call.status} and not approved.")
+            return call  # it lapsed or was cancelled a moment ago
         return _lapse(call, "The approval was not used in time.")
     call.status, call.epoch = Status.STARTED, epoch
     audit.record("call.started", AGENT, call=call)
@@ -105,8 +109,8 @@ def _changed(call: ToolCall, judged: Judged) -> str:
     )
     decision = max(call.decisions.all(), key=lambda one: one.pk, default=None)
     if judged.tool.definition != call.definition:
-        return "The tool's definition changed after the decision."
-    if decision is None or not stored == call.digest == decision.digest:
+        return CHANGED_TOOL
+    if decision is None or decision.choice == Choice.DENY or not stored == call.digest == decision.digest:
         return "The arguments are not those that were approved."
     if judged.verdict.effect == Effect.BLOCK:
         return f"The policy “{judged.verdict.policy}” blocks it now."
@@ -114,13 +118,24 @@ def _changed(call: ToolCall, judged: Judged) -> str:
 
 
 def _lapse(call: ToolCall, why: str) -> ToolCall:
-    ToolCall.objects.filter(pk=call.pk, status=Status.APPROVED).update(
+    updated = ToolCall.objects.filter(pk=call.pk, status=Status.APPROVED).update(
         status=Status.LAPSED, why=why, finished_at=Now(), version=F("version") + 1
     )
     call.refresh_from_db()
-    audit.record("call.lapsed", SYSTEM, call=call, why=why)
-    _ring(call)
+    if updated:
+        audit.record("call.lapsed", SYSTEM, call=call, why=why)
+        _ring(call)
     return call
+
+
+def open_windows(run: str) -> None:
+    """From now on the approvals of this run may be used, each for its time, in the caller's transaction.
+
+    They wait for the last call of their turn, since the run goes on only then; until then none lapses.
+    """
+    for call in ToolCall.objects.filter(run=run, status=Status.APPROVED, executable_until=None):
+        window = timedelta(seconds=call.term("executable_for"))
+        ToolCall.objects.filter(pk=call.pk, status=Status.APPROVED).update(executable_until=Now() + window)
 
 
 @transaction.atomic

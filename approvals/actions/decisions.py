@@ -32,6 +32,7 @@ from approvals.signals import settled
 from approvals.states import Choice, Status
 
 MAX_COMMENT = 2000
+NO_CALL = "There is no such call, or it is not yours to see."
 MAX_USES = 1_000_000
 
 
@@ -48,16 +49,35 @@ class Ruling:
     trust_uses: int | None = None
 
 
-@transaction.atomic(durable=True)
 def decide(call_id: Any, user: User, ruling: Ruling) -> ToolCall:
     """Settle a pending call. One decision wins: the update holds only for what the reviewer saw.
 
     Raises AlreadyDecided, Stale, Expired, NotAReviewer, SelfApproval, CommentRequired, InvalidArguments,
-    NotTrustable, NotFound; nothing has changed then.
+    NotTrustable, NotFound; nothing has changed then. A refusal is audited.
     """
-    call = permissions.visible_calls(user).filter(pk=call_id).first()
+    call = ToolCall.objects.filter(pk=call_id).first()
     if call is None:
-        raise NotFound("There is no such call, or it is not yours to see.")
+        raise NotFound(NO_CALL)
+    try:
+        _check_party(call, user)
+        return _decide(call, user, ruling)
+    except Refusal as refused:
+        with transaction.atomic():
+            audit.record(
+                "decision.refused", user.get_username(), call=call, code=refused.code, choice=ruling.choice
+            )
+        raise
+
+
+def _check_party(call: ToolCall, user: User) -> None:
+    """Whoever asked for the call knows it, and may learn why it is not theirs to decide; others need to see it."""
+    asked_for_it = user.is_active and user.pk == call.requested_by_id
+    if not asked_for_it and not permissions.visible_calls(user).filter(pk=call.pk).exists():
+        raise NotFound(NO_CALL)
+
+
+@transaction.atomic(durable=True)
+def _decide(call: ToolCall, user: User, ruling: Ruling) -> ToolCall:
     if refused := permissions.refusal(user, call):
         raise refused
     _check(call, ruling)
@@ -98,23 +118,29 @@ def _content(call: ToolCall, ruling: Ruling) -> tuple[Any, str]:
         return call.arguments, call.digest
     if ruling.choice == Choice.DENY:
         raise InvalidInput("A denial cannot change the arguments. Leave them out.")
-    check_arguments(call.tool, ruling.arguments)
+    arguments = whole_arguments(call.tool, ruling.arguments)
     digest = call_digest(
-        session=call.session, tool=call.tool, definition=call.definition, arguments=ruling.arguments
+        session=call.session, tool=call.tool, definition=call.definition, arguments=arguments
     )
-    return ruling.arguments, digest
+    return arguments, digest
 
 
-def check_arguments(tool: str, arguments: Any) -> None:
-    """Raises InvalidArguments with one sentence for each way the arguments miss the tool's schema."""
+def whole_arguments(tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with the schema's defaults filled in, since these would run too.
+
+    Raises InvalidArguments with one sentence for each way in which they miss the tool's schema.
+    """
     row = Tool.objects.filter(name=tool).first()
-    validator = jsonschema.Draft202012Validator(row.schema if row else {"type": "object"})
+    schema: Any = row.schema if row else {"type": "object"}
+    properties = schema.get("properties", {})
+    whole = {name: each["default"] for name, each in properties.items() if "default" in each} | arguments
     problems = [
         f"{'.'.join(map(str, problem.path)) or 'arguments'}: {problem.message}"
-        for problem in validator.iter_errors(arguments)
+        for problem in jsonschema.Draft202012Validator(schema).iter_errors(whole)
     ]
     if problems:
         raise InvalidArguments("The arguments do not fit the tool. " + "; ".join(sorted(problems)[:5]))
+    return whole
 
 
 def _grant(call: ToolCall, user: User, ruling: Ruling) -> TrustGrant:
@@ -143,7 +169,7 @@ def _settle(call: ToolCall, ruling: Ruling, arguments: Any, digest: str) -> None
         "decided_at": Now(),
         "version": F("version") + 1,
     }
-    if approved:
+    if approved and not call.run:  # a run opens its windows when all of its calls are decided
         changes["executable_until"] = Now() + timedelta(seconds=call.term("executable_for"))
     if digest != call.digest:
         changes |= {"arguments": arguments, "proposed": call.arguments, "digest": digest}

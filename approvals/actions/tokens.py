@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from approvals import audit
 from approvals.errors import InvalidInput
 from approvals.models import ApiToken
+from approvals.permissions import may_sign_in
 
 SCOPES = ("chat", "review", "agent", "admin")
 
@@ -35,11 +36,9 @@ def create(user: User, scopes: Iterable[str], name: str = "", actor: str = "") -
 
 def find(key: str) -> ApiToken | None:
     """The live token with this key, of a person who may still sign in."""
-    return (
-        ApiToken.objects.select_related("user")
-        .filter(hash=hashed(key), revoked_at=None, user__is_active=True)
-        .first()
-    )
+    live = ApiToken.objects.filter(hash=hashed(key), revoked_at=None, user__is_active=True)
+    token = live.select_related("user").first()
+    return token if token and may_sign_in(token.user) else None
 
 
 @transaction.atomic

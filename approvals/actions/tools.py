@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.db import transaction
@@ -26,7 +27,7 @@ class Definition:
     idempotent: bool = False
     timeout: int = 30
 
-    @property
+    @cached_property
     def hash(self) -> str:
         return definition_hash(self.name, self.description, self.schema)
 

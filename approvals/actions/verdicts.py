@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from approvals.digest import call_digest, canonical
-from approvals.errors import InvalidArguments, NotFound
+from approvals.errors import DefinitionChanged, InvalidArguments, NotFound
 from approvals.models import Tool, ToolPolicy, TrustGrant
 from approvals.policy import Facts, Rule, Terms, Verdict, judge
 from approvals.states import Effect, Risk
@@ -27,6 +27,7 @@ class Request:
     turn: int = 0
     agent: str = ""
     said: str = ""
+    definition: str = ""  # hash of the tool as whoever runs it has it
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,14 @@ class Judged:
 def examine(request: Request) -> Judged:
     """The verdict on a request by the policies and trust as they stand.
 
-    Raises NotFound for an unknown tool, InvalidArguments for arguments without an exact JSON form.
+    Raises NotFound for an unknown tool, DefinitionChanged where the runner has another one than the
+    catalogue, InvalidArguments for arguments without an exact JSON form.
     """
     tool = Tool.objects.filter(name=request.tool).first()
     if tool is None:
         raise NotFound(f"There is no tool named {request.tool}.")
+    if request.definition and request.definition != tool.definition:
+        raise DefinitionChanged(f"The definition of {tool.name} changed. Restart Nod, then ask again.")
     if len(canonical(request.arguments)) > MAX_ARGUMENTS:
         raise InvalidArguments(f"The arguments are larger than {MAX_ARGUMENTS // 1000} kB. Send less.")
     digest = call_digest(

@@ -79,7 +79,9 @@ def signed_in() -> dict[tuple[str, str], Any]:
 
 
 @pytest.fixture
-def sign_in_to(chromium: Browser, signed_in: dict[tuple[str, str], Any]) -> Iterator[Callable[[System], SignIn]]:
+def sign_in_to(
+    chromium: Browser, signed_in: dict[tuple[str, str], Any]
+) -> Iterator[Callable[[System], SignIn]]:
     """Signs people in, each in a browser of their own. At the end no console may hold an error."""
     contexts: list[BrowserContext] = []
     complaints: list[str] = []

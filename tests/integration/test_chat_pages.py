@@ -7,7 +7,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.mail import send_mail
 from django.db import connection
 from django.template import loader
@@ -20,6 +20,7 @@ from agents.actions import conversations
 from agents.models import Agent, Message, Run, Session
 from agents.states import RunStatus
 from approvals.models import Decision, Tool, ToolCall, TrustGrant
+from approvals.permissions import DEMO_PEOPLE
 from approvals.states import Choice, Status
 from tests import desk
 
@@ -517,7 +518,8 @@ def test_it_shows_the_outbox_as_text(client, request, desk, settings, who):
     assert "dev@example.com" in html
 
 
-def test_it_has_no_outbox_without_the_demo(as_alice, settings):
+def test_it_has_no_outbox_without_the_demo(as_alice, settings, alice):
+    alice.groups.remove(Group.objects.get(name=DEMO_PEOPLE))  # demo people could not even sign in
     settings.DEMO = False
     assert as_alice.get("/outbox/").status_code == 404
 

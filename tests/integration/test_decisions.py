@@ -53,13 +53,18 @@ def untouched(call):
     assert (call.status, call.version, call.arguments, call.decided_at) == (Status.PENDING, 1, MAIL, None)
     assert not Decision.objects.exists()
     assert not TrustGrant.objects.exists()
-    assert kinds(call=str(call.pk)) == ["call.requested", "call.pending"]
+    assert [kind for kind in kinds(call=str(call.pk)) if kind != "decision.refused"] == [
+        "call.requested",
+        "call.pending",
+    ]
 
 
 def refuses(refusal, call, by, **changes):
     with pytest.raises(refusal) as caught:
         decisions.decide(call.pk, by, ruling(call, **changes))
     untouched(call)
+    entry = AuditEntry.objects.filter(kind="decision.refused").latest("seq")
+    assert (entry.actor, entry.data["code"]) == (by.get_username(), refusal.code)
     return caught.value
 
 
@@ -169,7 +174,7 @@ def test_it_says_what_became_of_a_cancelled_call(call, rita, session):
 
 # --- Who may -----------------------------------------------------------------------------------------------
 def test_it_does_not_exist_for_who_may_not_review(call, alice, bob):
-    refuses(NotFound, call, alice)
+    refuses(NotAReviewer, call, alice)  # she asked for it, so she knows it
     refuses(NotFound, call, bob)
 
 

@@ -10,6 +10,7 @@ from agents.models import Message, Run
 from agents.states import RunStatus
 from approvals.actions.tools import Definition, register
 from approvals.errors import InvalidInput, NotFound
+from approvals.fields import storable
 from approvals.models import Decision, Tool, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Status
 from tests.desk import (
@@ -361,7 +362,7 @@ def test_it_survives_odd_characters(model, alice, rita):
     approve(pending(session), rita, comment="Fine \0 by me.")
     work()
     assert last_run(session).status == RunStatus.DONE
-    assert session.messages.latest("seq").content == [{"text": odd}]
+    assert session.messages.latest("seq").content == [{"text": storable(odd)}]
     assert statuses(session) == [Status.SUCCEEDED]
 
 

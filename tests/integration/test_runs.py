@@ -10,7 +10,7 @@ from django.core import mail
 from django.db import connections
 from django.db.models.functions import Now
 
-from agents import driver, tasks
+from agents import driver, tasks, wakeups
 from agents.actions import conversations, runs
 from agents.ledger import LedgerGate
 from agents.models import Run
@@ -312,18 +312,37 @@ def test_it_is_woken_once_by_the_last_decision(
 def test_it_survives_a_broker_that_is_down(
     model, alice, caplog, monkeypatch, django_capture_on_commit_callbacks
 ):
+    tried = threading.Semaphore(0)
+
     def down(*args, **kwargs):
+        tried.release()
         raise ConnectionRefusedError("no broker")
 
-    monkeypatch.setattr(runs, "_broker_down", False)
+    monkeypatch.setattr(wakeups, "_current", None)
     monkeypatch.setattr(current_app, "send_task", down)
     for _ in range(2):
         with django_capture_on_commit_callbacks(execute=True):
             session = say(alice)
     assert last_run(session).status == RunStatus.QUEUED
-    assert len([record for record in caplog.records if record.name == "nod.runs"]) == 1, (
-        "one line, not a flood"
-    )
+    assert tried.acquire(timeout=10) and tried.acquire(timeout=10)
+    lines = [record for record in caplog.records if record.name == "nod.wakeups"]
+    assert len(lines) == 1, "one line, not a flood"
+
+
+def test_it_never_waits_for_a_broker_that_hangs(
+    model, alice, monkeypatch, django_capture_on_commit_callbacks
+):
+    hangs = threading.Event()
+    monkeypatch.setattr(wakeups, "_current", None)
+    monkeypatch.setattr(current_app, "send_task", lambda *args, **kwargs: hangs.wait(30))
+    try:
+        for _ in range(3):
+            with django_capture_on_commit_callbacks(execute=True):
+                session = say(alice)
+        assert not hangs.is_set()
+        assert last_run(session).status == RunStatus.QUEUED
+    finally:
+        hangs.set()
 
 
 # --- Stop --------------------------------------------------------------------------------------------------

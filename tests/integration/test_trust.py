@@ -1,14 +1,16 @@
 """Trust: for one tool, in one session, for a while, until somebody takes it back."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from django.core import mail
 from django.db.models.functions import Now
 
+from agents.actions.catalogue import register_local
+from agents.tools import registry
 from approvals.actions import trust as trust_actions
-from approvals.actions.tools import Definition, register
-from approvals.models import AuditEntry, Tool, ToolCall, ToolPolicy, TrustGrant
+from approvals.models import AuditEntry, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Status
 from tests.desk import calls, chat, deny, kinds, pass_by, pending, statuses, trust, work
 from tests.fakes.model import Meanwhile, Use
@@ -81,11 +83,22 @@ def test_it_ends_when_it_expires(session, grant, model):
     assert statuses(session)[1] == Status.PENDING
 
 
-def test_it_ends_with_the_definition(session, model):
-    tool = Tool.objects.get(name="send_email")
-    register(Definition(tool.name, tool.description + " Also to all.", tool.schema), looked_at=True)
+def test_it_ends_with_the_definition(session, model, monkeypatch):
+    tool = registry.catalogue()["send_email"]
+    changed = replace(tool, description=tool.description + " Also to all.")
+    monkeypatch.setitem(registry.catalogue(), "send_email", changed)
+    register_local()
     ask_again(session, model)
     assert statuses(session)[1] == Status.PENDING
+
+
+def test_it_covers_nothing_that_a_worker_has_otherwise_than_the_catalogue(session, model, monkeypatch):
+    tool = registry.catalogue()["send_email"]
+    monkeypatch.setitem(registry.catalogue(), "send_email", replace(tool, description="Sends it to all."))
+    ask_again(session, model)
+    assert len(statuses(session)) == 1
+    assert len(mail.outbox) == 1
+    assert any("definition of send_email changed" in str(told.content) for told in session.messages.all())
 
 
 @pytest.mark.parametrize(("effect", "status"), [("block", Status.BLOCKED), ("always_ask", Status.PENDING)])

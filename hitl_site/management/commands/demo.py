@@ -11,7 +11,9 @@ from hitl_site.demo import Demo, DemoProblem
 
 
 class Command(BaseCommand):
-    help = "Plays a chat, two calls in a turn (one approved, one denied), a trust, and a restart in the middle."
+    help = (
+        "Plays a chat, two calls in a turn (one approved, one denied), a trust, and a restart in the middle."
+    )
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -11,9 +11,9 @@ from django.db import transaction
 
 from agents.models import Agent
 from agents.tools.workspace import seed_workspace
-from approvals.actions import policies
+from approvals.actions import changes
 from approvals.models import Tool, ToolPolicy
-from approvals.permissions import ADMINISTRATORS, CHAT_USERS
+from approvals.permissions import ADMINISTRATORS, CHAT_USERS, DEMO_PEOPLE
 from approvals.policy import REVIEWERS
 from approvals.states import Effect, Risk
 
@@ -56,6 +56,7 @@ class Command(BaseCommand):
             )
 
     def _people(self) -> None:
+        demo, _ = Group.objects.get_or_create(name=DEMO_PEOPLE)
         for name, group in PEOPLE.items():
             user, new = User.objects.get_or_create(
                 username=name, defaults={"email": f"{name}@example.com", "is_staff": group == ADMINISTRATORS}
@@ -63,7 +64,7 @@ class Command(BaseCommand):
             if new:
                 user.set_password(PASSWORD)
                 user.save()
-                user.groups.add(Group.objects.get(name=group))
+                user.groups.add(Group.objects.get(name=group), demo)
 
     def _agent(self) -> None:
         agent, new = Agent.objects.get_or_create(
@@ -83,4 +84,4 @@ class Command(BaseCommand):
                 name=name, defaults={"tool": tool, "effect": effect, "risk": risk or ""}
             )
             if new:
-                policies.changed("seed", None, policies.described(policy))
+                changes.record("policy.changed", "seed", None, changes.policy(policy))

@@ -1,0 +1,43 @@
+"""Signing in, and what is told of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db import transaction
+from django.dispatch import receiver
+
+from approvals import audit
+from approvals.fields import storable
+from approvals.permissions import may_sign_in
+
+
+class PeopleBackend(ModelBackend):
+    """Names and passwords. Demo people, whose password everybody knows, exist only with DEBUG on."""
+
+    def user_can_authenticate(self, user: User | AnonymousUser | None) -> bool:
+        return super().user_can_authenticate(user) and user is not None and may_sign_in(user)
+
+
+@receiver(user_logged_in, dispatch_uid="approvals.signed_in")
+def _signed_in(user: Any, **kwargs: Any) -> None:
+    _record("person.signed_in", user.get_username())
+
+
+@receiver(user_logged_out, dispatch_uid="approvals.signed_out")
+def _signed_out(user: Any, **kwargs: Any) -> None:
+    if user:
+        _record("person.signed_out", user.get_username())
+
+
+@receiver(user_login_failed, dispatch_uid="approvals.sign_in_failed")
+def _failed(credentials: dict[str, Any], **kwargs: Any) -> None:
+    _record("person.sign_in_failed", storable(str(credentials.get("username", "")))[:150])
+
+
+def _record(kind: str, actor: str) -> None:
+    with transaction.atomic():
+        audit.record(kind, actor)
