@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
-from django.db.models import Q, QuerySet
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permission, User
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from approvals.errors import NotAReviewer, Refusal, SelfApproval
 from approvals.models import ToolCall
@@ -19,15 +19,23 @@ ADMINISTRATORS = "administrators"
 
 DEMO_PEOPLE = "demo people"
 
-DECIDE = "approvals.review_toolcall"
+REVIEW = "approvals.review_toolcall"
 
 
 def group_names(user: Person) -> frozenset[str]:
-    """The groups of a person; asked once a request."""
+    """The groups of a person who is active."""
+    return frozenset(_groups(user))
+
+
+def _groups(user: Person) -> dict[str, bool]:
+    """The groups of a person, and whether each may review; asked once a request, since pages need both."""
     if not isinstance(user, User) or not user.is_active:
-        return frozenset()
+        return {}
     if not hasattr(user, "_nod_groups"):
-        user._nod_groups = frozenset(user.groups.values_list("name", flat=True))  # type: ignore[attr-defined]
+        app, codename = REVIEW.split(".")
+        right = Permission.objects.filter(group=OuterRef("pk"), codename=codename, content_type__app_label=app)
+        rows = user.groups.annotate(reviews=Exists(right)).values_list("name", "reviews")
+        user._nod_groups = dict(rows)  # type: ignore[attr-defined]
     return user._nod_groups  # type: ignore[attr-defined,no-any-return]
 
 
@@ -41,8 +49,14 @@ def may_chat(user: Person) -> bool:
 
 
 def may_review(user: Person) -> bool:
-    """May open the approval queue. What they see there depends on their groups."""
-    return isinstance(user, User) and user.has_perm(DECIDE)
+    """May open the approval queue, by one of their groups. What they see there depends on these too."""
+    return any(_groups(user).values())
+
+
+def may_see(user: Person, call: ToolCall) -> bool:
+    """Whether `visible_calls` holds the call; no query."""
+    names = group_names(user)
+    return bool(call.groups) and may_review(user) and bool(names & {ADMINISTRATORS, *call.group_names()})
 
 
 def visible_calls(user: Person) -> QuerySet[ToolCall]:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import latency, memory, throughput
+from bench import browser, latency, memory, throughput
 from bench.stats import table
 from bench.system import systems
 
@@ -20,8 +20,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60, help="how often a latency is taken")
     parser.add_argument("--cycles", type=int, default=160, help="cycles of the throughput run")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append")
+    parser.add_argument("--browser-rounds", type=int, default=30)
+    parser.add_argument("--no-browser", action="store_true")
     options = parser.parse_args()
-    results = {kind: _one(kind, options) for kind in options.database or ["sqlite", "postgresql"]}
+    results: dict[str, Any] = {}
+    if not options.no_browser:
+        results["browser_ms"] = browser.measure(options.browser_rounds)
+        print(table("sqlite, Chromium: how long people wait, ms", results["browser_ms"]))
+    results |= {kind: _one(kind, options) for kind in options.database or ["sqlite", "postgresql"]}
     OUT.mkdir(parents=True, exist_ok=True)
     path = OUT / f"{time.strftime('%Y-%m-%dT%H%M%S')}.json"
     path.write_text(json.dumps(results, indent=1))

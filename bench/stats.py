@@ -22,6 +22,8 @@ def quantiles(milliseconds: Sequence[float]) -> Row:
 def table(title: str, rows: Iterable[Row]) -> str:
     """A text table; the columns are those of the first row."""
     rows = list(rows)
+    if not rows:
+        return f"{title}: not measured\n"
     columns = list(rows[0])
     widths = {name: max(len(name), *(len(str(row[name])) for row in rows)) for name in columns}
     lines = [title, "  ".join(name.ljust(widths[name]) for name in columns)]

@@ -36,14 +36,6 @@ class Client:
         body = {"decision": decision, "version": call["version"], "digest": call["digest"]}
         return await self.post(f"calls/{call['id']}/decisions", body)
 
-    async def pending(self, session: str) -> dict[str, Any]:
-        """The session's pending call, asked for until it is there."""
-        while True:
-            items = (await self.get(f"calls?status=pending&session={session}"))["items"]
-            if items:
-                return dict(items[0])
-            await asyncio.sleep(0.002)
-
 
 async def sign_in(system: System, user: str) -> str:
     """The Cookie header of a signed-in browser."""

@@ -200,6 +200,7 @@ LOGGING = {
     "loggers": {
         "nod": {"level": "INFO"},
         "psycopg.pool": {"level": "ERROR"},  # it tells of each attempt while a database is away
+        "django.security.DisallowedHost": {"level": "CRITICAL"},  # answered with 400; scanners do it all day
         "django.request": {"level": "ERROR"},  # a 404 or 403 is an answer, not a fault
         "opentelemetry": {"level": "CRITICAL"},  # it complains of streams that are closed early
         "strands": {"level": "CRITICAL"},  # failures reach the chat and the ledger with their reason

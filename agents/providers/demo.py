@@ -39,7 +39,7 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    delay_ms: int = Field(default=15, ge=0, le=10_000)
+    delay_ms: int = Field(default=10, ge=0, le=10_000)
 
 
 def build(model_id: str, parameters: dict[str, Any]) -> "DemoModel":
@@ -59,7 +59,7 @@ def build(model_id: str, parameters: dict[str, Any]) -> "DemoModel":
 class DemoModel(Model):
     """A Strands model that follows a script. It keeps nothing between calls, so any number may share it."""
 
-    def __init__(self, model_id: str = "demo", delay_ms: int = 15) -> None:
+    def __init__(self, model_id: str = "demo", delay_ms: int = 10) -> None:
         self._config = DemoConfig(model_id=model_id, delay_ms=delay_ms, context_window_limit=200_000)
 
     def update_config(self, **model_config: Any) -> None:

@@ -72,7 +72,7 @@ def decide(call_id: Any, user: User, ruling: Ruling) -> ToolCall:
 def _check_party(call: ToolCall, user: User) -> None:
     """Whoever asked for the call knows it, and may learn why it is not theirs to decide; others need to see it."""
     asked_for_it = user.is_active and user.pk == call.requested_by_id
-    if not asked_for_it and not permissions.visible_calls(user).filter(pk=call.pk).exists():
+    if not asked_for_it and not permissions.may_see(user, call):
         raise NotFound(NO_CALL)
 
 

@@ -428,8 +428,9 @@ def test_it_shows_the_end_of_a_long_chat(as_alice, session):
     html = text(as_alice.get(page_of(session)))
     assert ">word 251.<" in html
     assert ">word 51.<" not in html
-    earlier = re.search(r'href="\?before=(\d+)"', html).group(1)
-    html = text(as_alice.get(f"{page_of(session)}?before={earlier}"))
+    earlier = re.search(r'href="\?before=(\d+)"', html)
+    assert earlier
+    html = text(as_alice.get(f"{page_of(session)}?before={earlier[1]}"))
     assert ">word 51.<" in html
     assert ">word 52.<" not in html
 
