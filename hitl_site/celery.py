@@ -1,5 +1,6 @@
 """The Celery application. Its messages are doorbells: an id that wakes a worker, never data."""
 
+import logging
 import os
 from typing import Any
 
@@ -7,6 +8,8 @@ from celery import Celery
 from celery.signals import worker_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitl_site.settings")
+
+logger = logging.getLogger("nod")
 
 app = Celery("nod")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -17,3 +20,16 @@ app.autodiscover_tasks()
 def import_the_loop(**kwargs: Any) -> None:
     """Strands takes 0.7 s to import; the first chat should not wait for it."""
     import agents.runtimes.local  # noqa: F401
+
+
+@worker_init.connect
+def enter_tools(**kwargs: Any) -> None:
+    """The catalogue has the tools as this code defines them, also where nobody ran a migrate."""
+    from django.db import Error
+
+    from agents.actions.catalogue import register_local
+
+    try:
+        register_local()
+    except Error as error:
+        logger.warning("The tools could not be entered into the catalogue: %s", str(error).strip())

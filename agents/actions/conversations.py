@@ -165,8 +165,6 @@ def _sentence(call: ToolCall) -> str:
             return "Expired: nobody decided in time. Nothing was done."
         case Status.LAPSED:
             return f"Cancelled: the approval could not be used. {call.why or 'It came too late.'} Nothing was done."
-        case Status.STARTED:
-            return "Unknown outcome: it was still running when the run was stopped. Do not repeat it."
         case Status.UNKNOWN:
             return (
                 f"Unknown outcome: {call.why} It may or may not have happened. "

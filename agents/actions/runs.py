@@ -22,6 +22,7 @@ from approvals.models import ToolCall
 from approvals.states import Status
 
 STOPPED = "The run was stopped or taken over."
+OPEN = (Status.PENDING, Status.APPROVED, Status.STARTED)
 
 
 def enqueue_on_commit(run_id: Any) -> None:
@@ -132,7 +133,7 @@ def tie_up(run_id: Any, actor: str = calls.SYSTEM) -> None:
     """
     mine = ToolCall.objects.filter(run=str(run_id))
     calls.cancel(mine, actor)
-    if not mine.filter(status=Status.STARTED).exists():
+    if not mine.filter(status__in=OPEN).exists():  # an approval may have come first: the sweep cancels it
         Run.objects.filter(pk=run_id).update(open_ends=False)
 
 

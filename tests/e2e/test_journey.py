@@ -222,8 +222,9 @@ def test_it_leads_back_after_an_expired_login(sign_in: SignIn) -> None:
     say(alice, "What is the weather in Brno?")
     expect(alice.locator(".words").last).to_contain_text("Brno")
     here = alice.url
-    alice.context.clear_cookies(name="sessionid")
     alice.get_by_label("Message").fill("A long text that must not get lost")
+    alice.wait_for_load_state("networkidle")  # or else a refresh finds the login gone before the click does
+    alice.context.clear_cookies(name="sessionid")
     alice.get_by_role("button", name="Send").click()
     alice.wait_for_url("**/login/**")
     type_name_and_password(alice, "alice")

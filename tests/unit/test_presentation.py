@@ -86,7 +86,7 @@ def test_it_escapes_everything_round_a_mark():
 
 def test_it_shows_every_argument_typed():
     found = {
-        row.name: row
+        str(row.name): row
         for row in rows(
             {
                 "s": "x",
