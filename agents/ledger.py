@@ -193,6 +193,8 @@ class LedgerGate:
         except Exception as error:
             self.lost = error
             raise
+        if not runs.still_mine(self.run):  # stopped meanwhile: the model is not asked once more
+            self.lost = LostClaim(runs.STOPPED)
 
     def _lose(self, call: ToolCall, why: str) -> port.Blocks:
         calls.mark_unknown(call, why)

@@ -19,6 +19,7 @@ from markdown_it.renderer import RendererHTML
 from agents.models import Message, Run, Session
 from agents.states import ACTIVE, RunStatus
 from approvals.cards import State, changed_by, deciders, state
+from approvals.fields import storable
 from approvals.models import ToolCall
 from approvals.presentation import Row, mark, rows, summary
 from approvals.states import Status
@@ -137,7 +138,7 @@ def _items(
 ) -> Iterator[Item]:
     for number, block in enumerate(message.content):
         key = f"m{message.seq}-{number}"
-        if text := block.get("text", "").strip():
+        if text := storable(block.get("text", "")).strip():
             yield Bubble(key, text) if message.role == "user" else Words(key, markdown(text))
         elif use := block.get("toolUse"):
             call = calls.get(use["toolUseId"])
@@ -173,7 +174,7 @@ def _unknown_card(key: str, use: dict[str, Any], result: dict[str, Any] | None, 
     given = use.get("input")
     return CallCard(
         key=key,
-        tool=str(use.get("name", "")),
+        tool=storable(str(use.get("name", ""))),
         state=where,
         summary=mark(summary(given)),
         rows=rows(given),

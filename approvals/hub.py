@@ -93,7 +93,7 @@ def _put(queue: asyncio.Queue[dict[str, Any]], payload: dict[str, Any]) -> None:
         return
     while not queue.empty():
         queue.get_nowait()
-    queue.put_nowait(RESYNC)
+    queue.put_nowait(GONE if payload is GONE else RESYNC)
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
@@ -51,9 +52,24 @@ class PersonAdmin(Audited, UserAdmin):  # type: ignore[type-arg]
         return changes.person(user) if user else None
 
 
+class GroupForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A call keeps the names of its groups as |name|name|."""
+
+    class Meta:
+        model = Group
+        fields = ("name", "permissions")
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if "|" in name:
+            raise forms.ValidationError("A group's name cannot have a | in it.")
+        return name
+
+
 @admin.register(Group)
 class PeopleAdmin(Audited, GroupAdmin):
     kind = "group.changed"
+    form = GroupForm
 
     def described(self, obj: Group) -> dict[str, Any]:
         return changes.group(obj)

@@ -33,7 +33,9 @@ def _groups(user: Person) -> dict[str, bool]:
         return {}
     if not hasattr(user, "_nod_groups"):
         app, codename = REVIEW.split(".")
-        right = Permission.objects.filter(group=OuterRef("pk"), codename=codename, content_type__app_label=app)
+        right = Permission.objects.filter(
+            group=OuterRef("pk"), codename=codename, content_type__app_label=app
+        )
         rows = user.groups.annotate(reviews=Exists(right)).values_list("name", "reviews")
         user._nod_groups = dict(rows)  # type: ignore[attr-defined]
     return user._nod_groups  # type: ignore[attr-defined,no-any-return]

@@ -13,6 +13,7 @@ from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.db import Error as DatabaseError
 from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
 
@@ -56,7 +57,8 @@ class DoorbellSocket(AsyncWebsocketConsumer):
             async with hub().listen(topic) as queue:
                 await self.send(json.dumps({"kind": "hello"}))
                 await self._relay(queue)
-        except (RedisError, OSError) as error:  # an open socket that hears nothing would look alive
+        # an open socket that hears nothing would look alive
+        except (RedisError, OSError, DatabaseError) as error:
             logger.debug("socket closed: %s", error)
             await self.close(TRY_AGAIN)
 

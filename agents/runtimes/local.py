@@ -169,8 +169,11 @@ def _block(value: Any) -> dict[str, Any]:
     """What a tool gave back, as a Converse block: text, or an object of plain JSON."""
     if isinstance(value, str):
         return {"text": value}
-    try:
+    with contextlib.suppress(TypeError, ValueError, RecursionError):
         plain = json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError):  # a date, a NaN: worth reading all the same
+        return {"json": plain if isinstance(plain, dict) else {"items": plain}}
+    with contextlib.suppress(TypeError, ValueError, RecursionError):  # a date or a NaN, worth reading too
         return {"text": json.dumps(value, default=str)}
-    return {"json": plain if isinstance(plain, dict) else {"items": plain}}
+    with contextlib.suppress(RecursionError):  # keys that JSON does not have, a list that holds itself
+        return {"text": str(value)}
+    return {"text": "Done. What it gave back is nested too deeply to be shown."}

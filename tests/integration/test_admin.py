@@ -1,5 +1,7 @@
 """The administrators' pages: what they change counts at the next call, and is written down."""
 
+import re
+
 import pytest
 from django.contrib.auth.models import Group, User
 from django.core import mail
@@ -8,10 +10,11 @@ from django.test import Client
 from django.urls import reverse
 
 from agents.models import Agent, Message, Run, Session
+from approvals import audit
 from approvals.actions import tokens
 from approvals.models import ApiToken, AuditEntry, Decision, Tool, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Status
-from tests.desk import chat, only_call, pending, statuses, trust, work
+from tests.desk import approve, chat, only_call, pending, statuses, trust, work
 from tests.fakes.model import Use
 
 MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
@@ -284,3 +287,96 @@ def test_people_who_decided_cannot_be_deleted(everything, rita):
     with pytest.raises(ProtectedError):
         rita.delete()
     rita.refresh_from_db()
+
+
+# --- Odd policies, and many at once ------------------------------------------------------------------------
+@pytest.mark.django_db(transaction=True)
+def test_it_deletes_many_policies_outside_a_test_s_transaction(transactional_db, office):
+    names = sorted(ToolPolicy.objects.values_list("name", flat=True))
+    AuditEntry.objects.all().delete()
+    fields = {
+        "action": "delete_selected",
+        "post": "yes",
+        "_selected_action": list(ToolPolicy.objects.values_list("pk", flat=True)),
+    }
+    assert office.post(page(ToolPolicy, "changelist"), fields).status_code == 302
+    assert not ToolPolicy.objects.exists()
+    entries = AuditEntry.objects.filter(kind="policy.changed", actor="admin")
+    assert sorted(entry.data["before"]["name"] for entry in entries) == names
+    assert {entry.data["after"] for entry in entries} == {None}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_deletes_all_of_them_or_none(transactional_db, office, monkeypatch):
+    """The last entry cannot be written: the first policy is back too."""
+    before = ToolPolicy.objects.count()
+    write = audit.write
+    written: list[AuditEntry] = []
+
+    def full(*entries):
+        written.extend(entries)
+        if len(written) == before:
+            raise OSError("the disk is full")
+        write(*entries)
+
+    monkeypatch.setattr(audit, "write", full)
+    fields = {
+        "action": "delete_selected",
+        "post": "yes",
+        "_selected_action": list(ToolPolicy.objects.values_list("pk", flat=True)),
+    }
+    with pytest.raises(OSError, match="full"):
+        office.post(page(ToolPolicy, "changelist"), fields)
+    assert ToolPolicy.objects.count() == before
+    assert not AuditEntry.objects.filter(kind="policy.changed", actor="admin").exists()
+
+
+@pytest.mark.parametrize("field", ["open_for", "executable_for", "trust_expires_in"])
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("0", "greater than or equal to"),
+        ("-1 00:00:00", "greater than or equal to"),
+        ("00:00:00.5", "greater than or equal to"),
+        ("365 00:00:01", "less than or equal to"),
+        ("999999 00:00:00", "less than or equal to"),
+        ("99999999999999", "less than or equal to|Enter a valid duration|must be between"),
+        ("for ever", "Enter a valid duration"),
+    ],
+)
+def test_it_refuses_a_duration_that_makes_no_sense(office, field, value, hint):
+    response = office.post(page(ToolPolicy, "add"), {**POLICY, field: value})
+    assert response.status_code == 200
+    errors = response.context["adminform"].form.errors
+    assert list(errors) == [field]
+    assert re.search(hint, errors[field][0])
+    assert not ToolPolicy.objects.filter(name="No mail").exists()
+
+
+def test_it_takes_the_shortest_and_the_longest_duration(office, desk):
+    save(office, page(ToolPolicy, "add"), {**POLICY, "open_for": "365 00:00:00", "executable_for": "1"})
+    policy = ToolPolicy.objects.get(name="No mail")
+    assert (policy.open_for.days, policy.executable_for.total_seconds()) == (365, 1)
+
+
+def test_four_very_long_groups_may_decide(office, model, alice, rita, remy, client):
+    groups = [Group.objects.create(name=(f"{letter} é, “" + letter * 150)[:150]) for letter in "abcd"]
+    policy = ToolPolicy.objects.get(tool="send_email")
+    fields = {**as_form(policy), "groups": [group.pk for group in groups]}
+    save(office, page(ToolPolicy, "change", policy.pk), fields)
+    rita.groups.add(groups[3])
+    model.play(Use("send_email", MAIL), "Sent.")
+    session = chat(alice)
+    call = pending(session)
+    assert len(call.groups) > 600
+    ToolCall._meta.get_field("groups").clean(call.groups, call)  # SQLite itself would take any length
+    for user, address, status in (
+        (alice, f"/chat/{session.key}/", 200),
+        (rita, f"/approvals/{call.pk}/", 200),
+        (remy, f"/approvals/{call.pk}/", 404),
+    ):
+        client.force_login(user)
+        assert client.get(address).status_code == status
+    approve(call, User.objects.get(username="rita"))
+    work()
+    assert statuses(session) == [Status.SUCCEEDED]

@@ -9,16 +9,18 @@ import jsonschema
 import pytest
 from asgiref.sync import sync_to_async
 from django.apps import apps
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.core import mail
 from django.test import AsyncClient, Client
+from redis.exceptions import ConnectionError as RedisConnectionError
 
-from agents.actions import runs
-from agents.models import Run
+from agents.actions import conversations, runs
+from agents.models import Run, Session
 from approvals import api as approvals_api
 from approvals import events
 from approvals.actions import tokens
 from approvals.fields import storable
+from approvals.hub import Hub
 from approvals.models import ApiToken, AuditEntry, ToolCall, TrustGrant
 from approvals.states import Status
 from tests.desk import approve, calls, chat, deny, last_run, pass_by, pending, trust, work
@@ -616,3 +618,84 @@ async def test_it_does_not_wait_for_what_is_decided(live, waiting, call, rita):
 async def test_it_takes_any_wait(waiting, seconds):
     async with asyncio.timeout(9):
         assert (await waiting(seconds)).status_code in (200, 422)
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no Redis"), RedisConnectionError("no Redis")], ids=repr)
+async def test_it_waits_without_redis(live, waiting, call, rita, monkeypatch, error):
+    """It looks every second instead."""
+
+    def down(self, topic):
+        raise error
+
+    monkeypatch.setattr(Hub, "listen", down)
+    response = await waiting(0.05)
+    assert (response.status_code, response.json()["status"]) == (200, "pending")
+    request = asyncio.create_task(waiting(60))
+    await asyncio.sleep(0.1)
+    await sync_to_async(deny)(call, rita)
+    async with asyncio.timeout(5):
+        assert (await request).json()["status"] == "denied"
+
+
+def finance():
+    """A group that reviews, though not these calls."""
+    group = Group.objects.create(name="finance")
+    group.permissions.add(Permission.objects.get(codename="review_toolcall"))
+    return group
+
+
+# --- People and agents that change -------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "sessions/{session}", None),
+        ("POST", "sessions/{session}/messages", {"text": "Hi."}),
+        ("POST", "sessions/{session}/stop", {}),
+        ("POST", "sessions", {"agent": "assistant"}),
+    ],
+    ids=["show", "post", "stop", "start"],
+)
+def test_it_ends_with_the_right_to_chat(chatting, alice, call, method, path, body):
+    alice.groups.clear()
+    problem(chatting(method, path.format(session=call.session), body), 403, "not_a_chat_user")
+    call.refresh_from_db()
+    assert call.status == Status.PENDING
+
+
+def test_it_says_when_the_agent_is_switched_off(chatting, session, agent):
+    runs.stop(last_run(session), "alice")
+    agent.active = False
+    agent.save()
+    body = problem(chatting.post(f"sessions/{session.key}/messages", {"text": "Hi."}), 409, "agent_inactive")
+    assert "Assistant is switched off" in body["detail"]
+    with pytest.raises(conversations.AgentInactive):
+        conversations.retry(Session.objects.get(pk=session.pk))
+    assert session.runs.count() == 1
+    problem(chatting.post("sessions", {"agent": "assistant"}), 404, "not_found")
+
+
+def test_it_lets_no_reviewer_of_another_group_revoke_trust(as_, rita, remy, call):
+    trust(call, rita)
+    grant = TrustGrant.objects.get()
+    remy.groups.set([finance()])
+    api = as_(remy, "review")
+    problem(api("DELETE", f"sessions/{call.session}/trust/{grant.pk}"), 404, "not_found")
+    grant.refresh_from_db()
+    assert grant.revoked_at is None
+
+
+def test_it_says_why_the_requester_may_not_decide(as_, alice, call):
+    """She knows of the call, so this is no secret to her: 403, and not 404."""
+    api = as_(alice, "chat", "review")
+    problem(api.post(f"calls/{call.pk}/decisions", decision(call)), 403, "not_a_reviewer")
+    alice.groups.add(Group.objects.get(name="reviewers"))
+    problem(as_(alice, "review").post(f"calls/{call.pk}/decisions", decision(call)), 403, "self_approval")
+    call.refresh_from_db()
+    assert call.status == Status.PENDING
+
+
+def test_it_hides_from_others_what_they_may_not_decide(as_, bob, remy, call):
+    remy.groups.set([finance()])
+    for user in (bob, remy):
+        api = as_(user, "chat", "review")
+        problem(api.post(f"calls/{call.pk}/decisions", decision(call)), 404, "not_found")

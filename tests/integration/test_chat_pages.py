@@ -23,6 +23,7 @@ from approvals.models import Decision, Tool, ToolCall, TrustGrant
 from approvals.permissions import DEMO_PEOPLE
 from approvals.states import Choice, Status
 from tests import desk
+from tests.fakes.model import Use
 
 NEW = "/chat/"
 
@@ -537,3 +538,53 @@ def test_it_has_a_page_for_what_is_not_there(as_alice):
 
 def test_it_renders_the_error_page_without_anything():
     assert "Something broke" in loader.render_to_string("500.html")
+
+
+# --- What no encoding takes ---------------------------------------------------------------------------
+HALF = "half \ud800"
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [{"text": HALF}],
+        [use(to=HALF)],
+        [{"toolUse": {"toolUseId": "u1", "name": "send_email", "input": {HALF: [{HALF: HALF}, HALF]}}}],
+        [{"toolUse": {"toolUseId": "u1", "name": HALF, "input": HALF}}],
+        [{"toolUse": {"toolUseId": HALF, "name": "send_email", "input": None}}],
+    ],
+    ids=["text", "value", "key", "name", "id"],
+)
+@pytest.mark.parametrize("answered", [False, True])
+def test_it_shows_half_a_character_of_a_model(as_alice, session, blocks, answered):
+    message = says(session, *blocks)
+    if answered and (uses := message.tool_uses()):
+        results = [
+            {"toolResult": {"toolUseId": each["toolUseId"], "status": "error", "content": [{"text": HALF}]}}
+            for each in uses
+        ]
+        Message.objects.create(session=session, run=message.run, seq=3, role="user", content=results)
+    ended(session, RunStatus.FAILED, error="It broke.")
+    for response in (as_alice.get(page_of(session)), htmx(as_alice, page_of(session))):
+        assert response.status_code == 200
+        assert "It broke." in text(response)
+
+
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED])
+def test_it_shows_half_a_character_of_a_tool(as_alice, session, status):
+    says(session, use())
+    call_of(session, status=status, said="ok", result=[{"text": HALF}, {"json": {HALF: HALF}}])
+    assert as_alice.get(page_of(session)).status_code == 200
+
+
+def test_it_takes_half_a_character_of_a_person(as_alice, alice, model):
+    begun = desk.say(alice, f"{HALF} and NUL \0.")
+    model.play(
+        [HALF, Use("get_weather", {HALF: HALF}), Use(HALF, {}, id="u2"), Use("read_file", {"path": HALF})],
+        HALF,
+    )
+    desk.work()
+    assert desk.last_run(begun).status == RunStatus.DONE
+    assert as_alice.get(page_of(begun)).status_code == 200
+    assert as_alice.get(NEW).status_code == 200
+    assert "half" in text(as_alice.get(page_of(begun)))

@@ -1,14 +1,23 @@
 """The loop: a message, the agent's calls, people's decisions, the answer. Everything but the processes."""
 
+import json
 import threading
+from dataclasses import replace
+from datetime import UTC, date, datetime
 
 import pytest
 from django.core import mail
+from django.db import OperationalError
 
+from agents import driver
 from agents.actions import conversations, runs
+from agents.ledger import LedgerGate
 from agents.models import Message, Run
 from agents.states import RunStatus
+from agents.tools import registry
+from approvals.actions import calls as call_actions
 from approvals.actions.tools import Definition, register
+from approvals.digest import call_digest
 from approvals.errors import InvalidInput, NotFound
 from approvals.fields import storable
 from approvals.models import Decision, Tool, ToolCall, ToolPolicy, TrustGrant
@@ -684,3 +693,171 @@ def test_it_records_nothing_after_a_stop_while_a_tool_runs(transactional_db, mod
     model.play("You stopped me.")
     chat(alice, "Did it happen?", session)
     assert model.told() == ["done"]
+
+
+# --- Code that is not what the catalogue shows -----------------------------------------------------------
+@pytest.fixture
+def other_code(monkeypatch):
+    """other_code(name): this worker has another definition of the tool than people saw in the catalogue."""
+
+    def change(name):
+        tool = registry.catalogue()[name]
+        other = replace(tool, description=tool.description + " And to everybody else.")
+        monkeypatch.setitem(registry.catalogue(), name, other)
+
+    return change
+
+
+@pytest.mark.parametrize("name", ["get_weather", "send_email"])
+def test_it_starts_nothing_whose_code_is_not_in_the_catalogue(model, alice, other_code, name):
+    """A new call, allowed or asked: people would judge one definition and run another."""
+    other_code(name)
+    model.play(Use(name, MAIL if name == "send_email" else {}), "I see.")
+    session = chat(alice)
+    assert calls(session) == []
+    assert mail.outbox == []
+    assert f"definition of {name} changed" in model.told()[0]
+    assert "Nothing was done." in model.told()[0]
+    assert last_run(session).status == RunStatus.DONE
+
+
+def test_it_starts_nothing_whose_code_changes_between_gate_and_claim(model, alice, other_code, monkeypatch):
+    gate = LedgerGate._verdict
+
+    def then_it_changes(self, use):
+        said = gate(self, use)
+        other_code("get_weather")
+        return said
+
+    monkeypatch.setattr(LedgerGate, "_verdict", then_it_changes)
+    model.play(Use("get_weather", {}), "I see.")
+    session = chat(alice)
+    assert calls(session) == []
+    assert "definition of get_weather changed" in model.told()[0]
+
+
+def test_it_lapses_an_approval_for_code_that_is_not_in_the_catalogue(approved, other_code, model):
+    other_code("send_email")
+    lapsed(approved, "definition changed")
+    assert "Nothing was done." in model.told()[0]
+
+
+# --- What tools give back --------------------------------------------------------------------------------
+LOOP: list[object] = []
+LOOP.append(LOOP)
+deep: list[object] = []
+for _ in range(5000):
+    deep = [deep]
+
+
+@pytest.mark.parametrize(
+    ("value", "block"),
+    [
+        (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), {"text": "2026-01-02 03:04:05+00:00"}),
+        (float("nan"), {"text": "nan"}),
+        (7, {"text": "7"}),
+        (None, {"text": "Done."}),
+        ([1, "two", None], {"json": {"items": [1, "two", None]}}),
+        ([], {"json": {"items": []}}),
+        ({"a": {"b": [{"c": 1.5}]}}, {"json": {"a": {"b": [{"c": 1.5}]}}}),
+        ({1: "one"}, {"json": {"1": "one"}}),
+        ({"at": date(2026, 1, 2)}, {"text": '{"at": "2026-01-02"}'}),
+        ([datetime(2026, 1, 2)], {"text": '["2026-01-02 00:00:00"]'}),  # noqa: DTZ001
+        ({"a": float("nan"), "b": float("inf")}, {"text": '{"a": NaN, "b": Infinity}'}),
+        ({("a", 1): "tuple"}, {"text": "{('a', 1): 'tuple'}"}),
+        (LOOP, {"text": "[[...]]"}),
+        (deep, {"text": "Done. What it gave back is nested too deeply to be shown."}),
+        ({"set": {1}}, {"text": '{"set": "{1}"}'}),
+        ("half \ud800", {"text": "half \ud800"}),
+        ({"half \ud800": "NUL \0"}, {"json": {"half \ud800": "NUL \0"}}),
+    ],
+    ids=lambda value: "deep" if value is deep else repr(value),
+)
+def test_it_stores_whatever_a_tool_gives_back(model, alice, client, add_tool, value, block):
+    def fetch() -> object:
+        """Fetch something."""
+        return value
+
+    add_tool(fetch)
+    model.play(Use("fetch", {}), "There it is.")
+    session = chat(alice)
+    call = only_call(session)
+    assert (call.status, call.result) == (Status.SUCCEEDED, [block])
+    json.loads(json.dumps(call.result), parse_constant=pytest.fail)
+    assert model.results[0]["content"] == [block]
+    assert last_run(session).status == RunStatus.DONE
+    client.force_login(alice)
+    assert client.get(f"/chat/{session.key}/").status_code == 200
+
+
+# --- Siblings --------------------------------------------------------------------------------------------
+@pytest.mark.django_db(transaction=True)
+def test_it_records_a_sibling_of_one_that_the_database_failed(
+    transactional_db, model, alice, add_tool, monkeypatch
+):
+    """It has run: a result that is not recorded would be called unknown, or done again."""
+    failed = threading.Event()
+    start_new = call_actions.start_new
+
+    def then_the_database_fails(request, epoch):
+        if request.tool != "get_weather":
+            return start_new(request, epoch)
+        failed.set()
+        raise OperationalError("the connection was lost")
+
+    def slow() -> str:
+        """Take as long as the other needs to fail."""
+        assert failed.wait(10)
+        return "done"
+
+    add_tool(slow)
+    monkeypatch.setattr(call_actions, "start_new", then_the_database_fails)
+    model.play([Use("slow", {}), Use("get_weather", {})], "Never.", "Then again.")
+    session = chat(alice)
+    assert failed.is_set()
+    assert (only_call(session).status, only_call(session).result) == (Status.SUCCEEDED, [{"text": "done"}])
+    run = last_run(session)
+    assert run.status == RunStatus.RUNNING, "it was given back, and is tried again"
+    monkeypatch.setattr(call_actions, "start_new", start_new)
+    driver.advance(str(run.pk))
+    assert statuses(session) == [Status.SUCCEEDED] * 2
+    assert last_run(session).status == RunStatus.DONE
+    assert model.told()[0] == "done", "the ledger remembers; it did not run again"
+
+
+# --- Long runs -------------------------------------------------------------------------------------------
+def test_it_goes_on_with_a_run_that_is_longer_than_the_window(model, alice, rita, agent):
+    """All of its messages belong to one question, so the window begins with that."""
+    agent.max_steps = 100
+    agent.save()
+    steps = conversations.WINDOW // 2 + 3
+    model.play(*(Use("get_weather", {"city": f"City {number}"}) for number in range(steps)), asks(), "Sent.")
+    session = chat(alice, "Everywhere, please.")
+    assert session.messages.count() > conversations.WINDOW
+    approve(pending(session), rita)
+    assert work() == 1
+    assert len(mail.outbox) == 1
+    assert last_run(session).status == RunStatus.DONE
+    valid(model.heard[-1])
+    assert model.heard[-1][0]["content"] == [{"text": "Everywhere, please."}]
+    assert only_call(session, tool="send_email").status == Status.SUCCEEDED
+    model.play("Of course.")
+    chat(alice, "And now?", session)
+    valid(model.heard[-1])
+
+
+# --- Edits -----------------------------------------------------------------------------------------------
+def test_it_fills_in_the_defaults_of_edited_arguments(model, alice, rita):
+    """They would run too, so the decision's digest covers them."""
+    ToolPolicy.objects.filter(tool="get_weather").update(effect="ask")
+    model.play(Use("get_weather", {"city": "Brno"}), "Fine.")
+    session = chat(alice)
+    call = approve(pending(session), rita, arguments={})
+    assert call.arguments == {"city": "here"}
+    whole = call_digest(
+        session=session.key, tool=call.tool, definition=call.definition, arguments={"city": "here"}
+    )
+    assert call.digest == Decision.objects.get().digest == whole
+    work()
+    assert statuses(session) == [Status.SUCCEEDED]
+    assert "here" in model.told()[0]

@@ -230,6 +230,17 @@ def test_it_deletes_no_group_that_nod_needs(office, root, who):
     assert groups.count() == 3
 
 
+@pytest.mark.parametrize("name", ["reviewers|finance", "|", "a|"])
+def test_it_takes_no_group_that_could_pass_for_two(office, desk, name):
+    """A call keeps its groups as |name|name|: this one would let reviewers decide for finance."""
+    response = office.post(address(Group, "add"), {"name": name})
+    assert response.status_code == 200
+    assert "cannot have a |" in response.context["adminform"].form.errors["name"][0]
+    group = Group.objects.create(name="finance")
+    assert office.post(address(Group, "change", group.pk), {"name": name}).status_code == 200
+    assert not Group.objects.filter(name=name).exists()
+
+
 def test_it_deletes_another_group(root):
     group = Group.objects.create(name="finance")
     root.post(address(Group, "delete", group.pk), {"post": "yes"})

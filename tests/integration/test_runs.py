@@ -2,12 +2,13 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from celery import current_app
 from django.conf import settings as nod
 from django.core import mail
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models.functions import Now
 
 from agents import driver, tasks, wakeups
@@ -16,6 +17,7 @@ from agents.ledger import LedgerGate
 from agents.models import Run
 from agents.states import RunStatus
 from approvals.actions import calls as call_actions
+from approvals.actions.verdicts import Request, examine
 from approvals.errors import LostClaim
 from approvals.models import ToolCall
 from approvals.states import Status
@@ -447,3 +449,81 @@ def test_it_notices_a_stop_at_a_draft(model, alice, monkeypatch):
     work()
     assert last_run(session).status == RunStatus.STOPPED
     assert session.messages.count() == 1
+
+
+def test_it_retries_nothing_that_is_done(model, alice):
+    model.play("Hi.")
+    session = chat(alice)
+    with pytest.raises(conversations.Busy, match="nothing to try again"):
+        conversations.retry(session)
+    assert session.runs.count() == 1
+
+
+def open_windows(**filters):
+    """How many approvals may be used now."""
+    approved = ToolCall.objects.filter(status=Status.APPROVED, executable_until__gt=Now())
+    return approved.filter(**filters).count()
+
+
+# --- Windows -----------------------------------------------------------------------------------------------
+def test_its_windows_open_with_the_last_decision(model, alice, rita):
+    """An approval that waits for its sibling is as good after an hour as at once."""
+    model.play([asks(subject="One"), asks(subject="Two")], "Done.")
+    session = chat(alice)
+    one, two = calls(session)
+    approve(one, rita)
+    one.refresh_from_db()
+    assert (one.status, one.executable_until) == (Status.APPROVED, None)
+    ToolCall.objects.filter(pk=one.pk).update(decided_at=Now() - timedelta(hours=9))
+    assert call_actions.expire_due() == 0
+    approve(two, rita)
+    assert open_windows(executable_until__gt=Now() + timedelta(minutes=14)) == 2
+    assert work() == 1
+    assert statuses(session) == [Status.SUCCEEDED] * 2
+    assert len(mail.outbox) == 2
+
+
+@pytest.mark.parametrize("last", ["deny", "expire"])
+def test_its_windows_open_however_the_last_one_ends(model, alice, rita, last):
+    model.play([asks(subject="One"), asks(subject="Two")], "Done.")
+    session = chat(alice)
+    one, two = calls(session)
+    approve(one, rita)
+    if last == "deny":
+        deny(two, rita)
+    else:
+        pass_by(ToolCall.objects.filter(pk=two.pk), "expires_at")
+        assert call_actions.expire_due() == 1
+    assert open_windows(pk=one.pk) == 1
+
+
+def test_an_approval_that_nobody_used_lapses(model, alice, rita):
+    """No worker came within its window."""
+    model.play([asks(subject="One"), asks(subject="Two")], "I see.")
+    session = chat(alice)
+    for call in calls(session):
+        approve(call, rita)
+    pass_by(ToolCall.objects, "executable_until")
+    assert call_actions.expire_due() == 2
+    assert statuses(session) == [Status.LAPSED] * 2
+    assert kinds(kind="call.lapsed", actor="system") == ["call.lapsed"] * 2
+    work()
+    assert mail.outbox == []
+    assert last_run(session).status == RunStatus.DONE
+    assert "came too late" in model.told()[0]
+
+
+def test_a_call_without_a_run_opens_its_window_at_the_decision(alice, rita, desk):
+    """An agent that runs elsewhere asks for one call."""
+    request = Request(
+        session="elsewhere", tool_use_id="u1", tool="send_email", arguments=MAIL, requested_by=alice.pk
+    )
+    with transaction.atomic():
+        [call] = call_actions.ask([examine(request)])
+    call.refresh_from_db()
+    approved = approve(call, rita)
+    assert open_windows(pk=approved.pk) == 1
+    pass_by(ToolCall.objects, "executable_until")
+    assert call_actions.expire_due() == 1
+    approved.refresh_from_db()
+    assert approved.status == Status.LAPSED

@@ -16,6 +16,7 @@ from agents.models import Run, Session
 from agents.states import RunStatus
 from agents.tools.registry import catalogue
 from approvals.actions import calls as call_actions
+from approvals.actions import decisions
 from approvals.errors import Refusal
 from approvals.models import Decision, ToolCall
 from approvals.states import Choice, Status
@@ -34,7 +35,6 @@ from tests.desk import (
     statuses,
     work,
 )
-from tests.desk import decisions as decision_actions
 from tests.fakes.model import Use
 
 MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
@@ -182,14 +182,12 @@ def test_it_cancels_what_a_crash_left_of_an_ended_run(model, alice, rita, monkey
     else:
         Run.objects.update(status=RunStatus.QUEUED)
         runs.fail(claim(last_run(session)), "broken", "It broke.")
-    run = last_run(session)
-    assert run.open_ends
+    assert last_run(session).open_ends
     assert statuses(session) == [Status.APPROVED, Status.PENDING]
     assert runs.sweep_ends() == 1
     assert statuses(session) == [Status.CANCELLED] * 2
     assert kinds(kind="call.cancelled", actor=call_actions.SYSTEM) == ["call.cancelled"] * 2
-    run.refresh_from_db()
-    assert not run.open_ends
+    assert not last_run(session).open_ends
     assert work() == 0
     assert mail.outbox == []
 
@@ -226,7 +224,7 @@ def test_it_comes_back_to_a_call_that_was_approved_during_the_stop(model, alice,
 # --- Against decisions and clocks ----------------------------------------------------------------------------
 def decides(call, by, choice):
     def step():
-        decision_actions.decide(call.pk, by, ruling(call, choice, comment="Because."))
+        decisions.decide(call.pk, by, ruling(call, choice, comment="Because."))
 
     return step
 
