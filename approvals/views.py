@@ -161,7 +161,7 @@ def _find(request: Request, call_id: UUID) -> ToolCall:
 def _ruling(request: Request) -> Ruling:
     """What the form says. The action checks what it means."""
     choice, version = request.POST.get("choice", ""), request.POST.get("version", "")
-    if choice not in Choice.values or not version.isdecimal() or len(version) > 9:
+    if choice not in Choice.values or not (version.isascii() and version.isdecimal()) or len(version) > 9:
         raise InvalidInput("The form was not complete. Reload the page and decide again.")
     seconds = request.POST.get("trust_for", "")
     return Ruling(

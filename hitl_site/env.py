@@ -1,5 +1,6 @@
 """Reads the environment. A secret may also stand in a file: NAME_FILE=/path instead of NAME=value."""
 
+import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ env = FileAwareEnv()
 def value(read: Callable[..., T], name: str, default: Any, hint: str) -> T:
     """One setting, or one clear line that names the variable, says what is wrong and what it takes."""
     try:
+        if os.environ.get(name) and os.environ.get(f"{name}_FILE"):
+            raise ValueError(f"{name}_FILE is set too; keep one of them")
         found = read(name, default)
         return found.strip() if isinstance(found, str) else found  # type: ignore[return-value] # files end in \n
     except (EnvError, ValueError, OSError) as error:
@@ -37,6 +40,14 @@ def url(name: str, default: str, schemes: tuple[str, ...]) -> str:
     if text and _parts(text)[0] not in schemes:
         raise ImproperlyConfigured(f"{name} must start with one of: {', '.join(s + '://' for s in schemes)}")
     return text
+
+
+def one_of(name: str, default: str, choices: tuple[str, ...]) -> str:
+    """One of a few words."""
+    word = value(env.str, name, default, "") or default
+    if word not in choices:
+        raise ImproperlyConfigured(f"{name}={word} is not usable. Give one of: {', '.join(choices)}.")
+    return word
 
 
 def origins(name: str) -> list[str]:
@@ -111,7 +122,8 @@ def database(data_dir: Path, pool_size: int) -> dict[str, Any]:
     try:
         parsed: dict[str, Any] = dict(dj_database_url.parse(text, conn_health_checks=True))
     except (ValueError, KeyError) as error:
-        raise ImproperlyConfigured(f"DATABASE_URL is not usable ({error}). {_DATABASE_HINT}") from None
+        why = str(error).partition(" Did you")[0][:80]
+        raise ImproperlyConfigured(f"DATABASE_URL is not usable ({why}). {_DATABASE_HINT}") from None
     if parsed["ENGINE"] != "django.db.backends.postgresql":
         raise ImproperlyConfigured(f"DATABASE_URL names {parsed['ENGINE']}. {_DATABASE_HINT}")
     parsed["OPTIONS"] = {

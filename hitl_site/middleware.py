@@ -12,6 +12,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.utils.deprecation import MiddlewareMixin
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from hitl_site.views import not_found
 
@@ -45,7 +46,11 @@ def _goes_to_login(response: HttpResponse) -> bool:
 
 def _page(request: HttpRequest) -> str:
     """The page that asked: path and query of the Referer, if it is this site's own."""
-    referer = urlsplit(request.headers.get("Referer", ""))
-    if referer.netloc != request.get_host() or not referer.path.startswith("/"):
-        return resolve_url(settings.LOGIN_REDIRECT_URL)
-    return f"{referer.path}?{referer.query}" if referer.query else referer.path
+    home: str = resolve_url(settings.LOGIN_REDIRECT_URL)
+    try:
+        referer = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:
+        return home
+    page = f"{referer.path}?{referer.query}" if referer.query else referer.path
+    own = referer.netloc == request.get_host() and page.startswith("/")
+    return page if own and url_has_allowed_host_and_scheme(page, None) else home

@@ -7,6 +7,9 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import redis
 
 
 class CannotStart(Exception):
@@ -45,6 +48,19 @@ def only_one(run: Path, address: str) -> Iterator[None]:
 def _write(descriptor: int, text: str) -> None:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, text.encode(), 0)
+
+
+def require_redis(url: str) -> None:
+    place = urlsplit(url)
+    try:
+        with redis.Redis.from_url(url.replace("valkey://", "redis://"), socket_connect_timeout=5) as client:
+            client.ping()
+    except (redis.RedisError, OSError, ValueError) as error:
+        where = place.hostname or place.path
+        raise CannotStart(
+            f"REDIS_URL: nobody answers at {where} ({type(error).__name__}). "
+            "Start Redis or Valkey there, or leave REDIS_URL out for an embedded one."
+        ) from error
 
 
 def require_free_port(host: str, port: int) -> None:

@@ -7,6 +7,7 @@ import dj_email_url
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from agents.providers import available
 from hitl_site import env as read
 from hitl_site.embedded import socket_path
 from hitl_site.env import env
@@ -26,7 +27,7 @@ DATABASES = {"default": read.database(DATA_DIR, pool_size=16)}
 EMBEDDED_REDIS = not read.url("REDIS_URL", "", ("redis", "rediss", "unix", "valkey"))
 REDIS_SOCKET = socket_path(DATA_DIR) if EMBEDDED_REDIS else None
 REDIS_URL = read.url("REDIS_URL", "", ("redis", "rediss", "unix", "valkey")) or f"unix://{REDIS_SOCKET}"
-NOD_MODEL_PROVIDER = read.value(env.str, "NOD_MODEL_PROVIDER", "demo", "")
+NOD_MODEL_PROVIDER = read.one_of("NOD_MODEL_PROVIDER", "demo", tuple(available()))
 NOD_MODEL_ID = read.value(env.str, "NOD_MODEL_ID", "", "")
 
 # --- Django -------------------------------------------------------------------------------------------
@@ -200,6 +201,9 @@ LOGGING = {
     "loggers": {
         "nod": {"level": "INFO"},
         "psycopg.pool": {"level": "ERROR"},  # it tells of each attempt while a database is away
+        "channels_redis": {
+            "level": "CRITICAL"
+        },  # it prints a trace for each attempt; Nod says it in one line
         "django.security.DisallowedHost": {"level": "CRITICAL"},  # answered with 400; scanners do it all day
         "django.request": {"level": "ERROR"},  # a 404 or 403 is an answer, not a fault
         "opentelemetry": {"level": "CRITICAL"},  # it complains of streams that are closed early

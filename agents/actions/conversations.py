@@ -85,9 +85,9 @@ def _post(session: Session, text: str, idempotency_key: str) -> Run:
 
 @transaction.atomic(durable=True)
 def retry(session: Session) -> Run:
-    """Answer the last message once more, after a run that failed or was stopped."""
+    """Answer the last message once more, after a run that failed. A stop was meant; after it people write anew."""
     before = session.runs.last()
-    if before is None or before.status not in (RunStatus.FAILED, RunStatus.STOPPED):
+    if before is None or before.status != RunStatus.FAILED:
         raise Busy("There is nothing to try again right now.")
     run = _new_run(session, "")
     last = session.messages.last()

@@ -59,10 +59,13 @@ _NO_FOLDER = {"files", "file", "all", "the", "my", "our", "workspace"} | {
 }
 
 
+READ = 2_000  # characters: a script needs no more, and its patterns are slow on long nonsense
+
+
 def plan(text: str) -> list[Call]:
     """The tool calls that a message asks for, in its order: (tool, arguments); maybe none."""
     calls: list[Call] = []
-    for kind, request in requests(text):
+    for kind, request in requests(text[:READ]):
         calls += [call for call in _CALLS[kind](request) if call not in calls]
     return calls
 

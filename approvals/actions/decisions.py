@@ -104,12 +104,17 @@ def _decide(call: ToolCall, user: User, ruling: Ruling) -> ToolCall:
 def _check(call: ToolCall, ruling: Ruling) -> None:
     if call.status != Status.PENDING:
         raise lost(call)
-    if ruling.choice == Choice.DENY and not ruling.comment.strip():
+    if ruling.choice == Choice.DENY and not _says_something(ruling.comment):
         raise CommentRequired("Say why: the agent and the person who asked get to read it.")
     if len(ruling.comment) > MAX_COMMENT:
         raise InvalidInput(f"The comment is longer than {MAX_COMMENT} characters. Shorten it.")
     if ruling.choice == Choice.TRUST and not call.trustable:
         raise NotTrustable(f"{call.tool} is always asked for and cannot be trusted. Approve it instead.")
+
+
+def _says_something(comment: str) -> bool:
+    """A reason has a character that can be seen; zero-width ones are none."""
+    return any(char.isprintable() and not char.isspace() for char in comment)
 
 
 def _content(call: ToolCall, ruling: Ruling) -> tuple[Any, str]:

@@ -16,6 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from agents.actions import conversations, runs
 from agents.models import Run, Session
+from agents.states import RunStatus
 from approvals import api as approvals_api
 from approvals import events
 from approvals.actions import tokens
@@ -668,6 +669,7 @@ def test_it_says_when_the_agent_is_switched_off(chatting, session, agent):
     agent.save()
     body = problem(chatting.post(f"sessions/{session.key}/messages", {"text": "Hi."}), 409, "agent_inactive")
     assert "Assistant is switched off" in body["detail"]
+    Run.objects.update(status=RunStatus.FAILED)
     with pytest.raises(conversations.AgentInactive):
         conversations.retry(Session.objects.get(pk=session.pk))
     assert session.runs.count() == 1

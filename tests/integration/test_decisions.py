@@ -178,6 +178,10 @@ def test_it_does_not_exist_for_who_may_not_review(call, alice, bob):
     refuses(NotFound, call, bob)
 
 
+def test_it_takes_nothing_invisible_for_a_reason(call, rita):
+    refuses(CommentRequired, call, rita, choice=Choice.DENY, comment=" \u200b\u2060\n")
+
+
 def test_it_refuses_the_person_who_asked(call, alice):
     alice.groups.add(Group.objects.get(name="reviewers"))
     refuses(SelfApproval, call, User.objects.get(username="alice"))

@@ -418,10 +418,13 @@ def test_it_retries_only_what_has_ended(model, alice):
         conversations.retry(session)
 
 
-def test_it_retries_after_a_stop_in_a_tool_turn(model, alice):
+def test_it_retries_after_a_failure_in_a_tool_turn(model, alice):
     model.play(asks())
     session = chat(alice)
     runs.stop(last_run(session), "alice")
+    with pytest.raises(conversations.Busy):
+        conversations.retry(session)  # a stop was meant
+    Run.objects.update(status=RunStatus.FAILED)
     conversations.retry(session)
     model.play("Then not.")
     work()

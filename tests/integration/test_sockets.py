@@ -101,6 +101,12 @@ async def test_it_refuses_foreign_pages(live, cookie, rita, origin):
     assert not connected
 
 
+@pytest.mark.parametrize("path", ["/ws/", "/ws/nope/", "/ws/chat/xx/", "/"])
+async def test_it_refuses_unknown_addresses(live, cookie, rita, path):
+    connected, _ = await socket(path, await sync_to_async(cookie)(rita)).connect()
+    assert not connected
+
+
 async def test_it_closes_for_who_is_not_signed_in(live, session):
     assert await shut(socket(QUEUE)) == CLOSED
     assert await shut(socket(QUEUE, "0" * 32)) == CLOSED

@@ -56,6 +56,8 @@ def complaint(load):
     ("name", "wrong", "hint"),
     [
         ("DEBUG", "maybe", "1 or 0"),
+        ("NOD_MODEL_PROVIDER", "gpt", "bedrock, demo"),
+        ("DATABASE_URL", "nonsense", "postgres://"),
         ("PORT", "http", "8000"),
         ("PORT", "0", "65535"),
         ("PORT", "70000", "65535"),
@@ -175,3 +177,9 @@ def test_it_stops_with_that_line_alone(tmp_path):
     assert done.returncode != 0
     assert len(done.stderr.strip().splitlines()) == 1
     assert "PORT" in done.stderr
+
+
+def test_it_does_not_guess_between_a_value_and_a_file(complaint, tmp_path):
+    (tmp_path / "key").write_text(KEY)
+    line = complaint(SECRET_KEY=KEY, SECRET_KEY_FILE=str(tmp_path / "key"))
+    assert "keep one of them" in line

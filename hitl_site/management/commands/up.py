@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand
 from django.db import OperationalError, connections
 
 from hitl_site import embedded
-from hitl_site.preflight import CannotStart, only_one, prepare_folder, require_free_port
+from hitl_site.preflight import CannotStart, only_one, prepare_folder, require_free_port, require_redis
 from hitl_site.supervise import TICK, GivenUp, StopAsked, Supervisor
 
 SIGN_INS = """\
@@ -95,6 +95,7 @@ def _environment(port: int) -> dict[str, str]:
 def _start_valkey(supervisor: Supervisor) -> None:
     path = settings.REDIS_SOCKET
     if path is None:
+        require_redis(settings.REDIS_URL)
         return
     embedded.end_stale_server(path)
     command = embedded.valkey_command(settings.DATA_DIR, path)
@@ -106,7 +107,10 @@ def _prepare_database(*, seed: bool) -> None:
     try:
         connections["default"].ensure_connection()
     except OperationalError as error:
-        raise CannotStart(f"The database can't be reached: {' '.join(str(error).split())}") from error
+        raise CannotStart(
+            f"The database can't be reached ({' '.join(str(error).split())}). "
+            "Start it, or look at the host, port, name and password in DATABASE_URL."
+        ) from error
     call_command("migrate", interactive=False, verbosity=0)
     if seed:
         call_command("seed", verbosity=0)
