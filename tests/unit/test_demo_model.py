@@ -409,3 +409,8 @@ async def test_a_strands_agent_runs_on_it():
     assert len(set(ids)) == 2
     again = await agent.invoke_async("and now?")
     assert "not an AI" not in str(again)
+
+
+def test_it_reads_no_more_than_a_script_needs():
+    assert plan("What is the weather in Brno?")
+    assert plan("nothing " * 250 + "What is the weather in Brno?") == []
