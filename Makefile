@@ -32,9 +32,9 @@ test: .venv/requirements-dev.stamp ## run every test, those in a browser too whe
 		if command -v $$name >/dev/null 2>&1; then browser=$$name; break; fi; done; \
 	if [ -n "$$browser" ]; then echo "Browser tests run in $$(command -v $$browser)."; \
 	else echo "No Chromium found: the browser tests are left out."; fi
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup
+	@$(PYTHON) -m pytest -n 3 --dist loadgroup
 	@echo "The same on PostgreSQL:"
-	@$(PYTHON) -m tests.postgres $(PYTHON) -m pytest -n 2 --dist loadgroup $(ON_POSTGRESQL)
+	@$(PYTHON) -m tests.postgres $(PYTHON) -m pytest -n 3 --dist loadgroup $(ON_POSTGRESQL)
 
 # As in production, but for a key that is made for this run and a data folder of its own.
 check: export DEBUG = 0

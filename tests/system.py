@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import json
 import os
 import signal
 import socket
@@ -13,20 +15,40 @@ from contextlib import contextmanager
 from email import policy
 from email.message import Message
 from email.parser import BytesParser
+from functools import cache
 from pathlib import Path
+from shutil import copytree, rmtree
+from tempfile import mkdtemp
 
 import psutil
 
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
 PATIENCE = 30.0  # seconds until something that takes milliseconds counts as broken
 
-# The scripted model without its typing delay.
-FAST = """
+TOKENS = (("alice", "chat"), ("rita", "review"))
+
+# In one process, since each start of manage.py takes two seconds. FAST is the model without its typing delay.
+PREPARE = """
+import json
+from django.contrib.auth.models import User
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+call_command("seed", verbosity=0)
 from agents.models import Agent
-agent = Agent.objects.get(slug="assistant")
-agent.parameters = {"delay_ms": 0}
-agent.save()
+from approvals.actions import tokens
+Agent.objects.filter(slug="assistant").update(parameters=FAST)
+for name, scope in TOKENS:
+    print("token", json.dumps([name, scope, tokens.create(User.objects.get(username=name), [scope])]))
 """
+
+
+@cache
+def _template(*, fast: bool) -> Path:
+    """A prepared data folder to copy; one for all tests of this process."""
+    folder = Path(mkdtemp(prefix="nod-template-"))
+    atexit.register(rmtree, folder, ignore_errors=True)
+    System(folder).prepare_anew(fast=fast)
+    return folder
 
 
 class System:
@@ -39,6 +61,7 @@ class System:
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = folder
         self._log = folder / "up.log"
+        self._process: subprocess.Popen[bytes] | None = None
         kept = {
             name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")
         }
@@ -46,10 +69,17 @@ class System:
         self._env = kept | env
 
     def prepare(self, *, fast: bool = True) -> System:
-        self.manage("migrate", "--verbosity", "0")
-        self.manage("seed")
-        if fast:
-            self.manage("shell", "--no-imports", "--command", FAST)
+        """The demo's people, agent, policies and two tokens; a copy where the database is a file."""
+        if "DATABASE_URL" in self._env:
+            return self.prepare_anew(fast=fast)
+        copytree(_template(fast=fast), self.folder, dirs_exist_ok=True)
+        return self
+
+    def prepare_anew(self, *, fast: bool = True) -> System:
+        names = f"FAST = {{'delay_ms': 0}} if {fast} else {{}}\nTOKENS = {TOKENS}\n"
+        printed = self.manage("shell", "--no-imports", "--command", names + PREPARE)
+        made = [line.removeprefix("token ") for line in printed.splitlines() if line.startswith("token ")]
+        (self.folder / "tokens").write_text("\n".join(made))
         return self
 
     def manage(self, *args: str) -> str:
@@ -58,20 +88,39 @@ class System:
         return subprocess.run(command, env=self._env, capture_output=True, text=True, check=True).stdout
 
     def token(self, user: str, scope: str) -> str:
-        return self.manage("token", user, "--scope", scope).strip()
+        """One of TOKENS."""
+        made = map(json.loads, (self.folder / "tokens").read_text().splitlines())
+        return next(str(key) for name, its, key in made if (name, its) == (user, scope))
 
     @contextmanager
     def up(self) -> Iterator[psutil.Process]:
         """Nod's processes, until the block ends."""
+        try:
+            yield psutil.Process(self.start().pid)
+        finally:
+            self.stop()
+
+    def restart(self) -> None:
+        """Stops everything and starts it again."""
+        self.stop()
+        self.start()
+
+    def start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(MANAGE), "up", "--port", str(self.port)]
         with self._log.open("a") as log:
-            process = subprocess.Popen(command, env=self._env, stdout=log, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(command, env=self._env, stdout=log, stderr=subprocess.STDOUT)
         try:
-            self._await_ready(process)
-            yield psutil.Process(process.pid)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(PATIENCE)
+            self._await_ready(self._process)
+        except RuntimeError:
+            self.stop()
+            raise
+        return self._process
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(PATIENCE)
+            self._process = None
 
     def log(self) -> str:
         """All that the processes have said."""

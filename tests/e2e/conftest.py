@@ -24,17 +24,21 @@ FLAGS = [
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SignIn = Callable[..., Page]
 
-# What Chromium logs by itself when a decision is refused on purpose, or the network or the server is away.
+# What Chromium and htmx log by themselves when a decision is refused on purpose, or the network or the server is
+# away; htmx logs afterRequest as an error for requests that got no answer, and only for these.
 EXPECTED = (
     "the server responded with a status of 4",
     "ERR_INTERNET_DISCONNECTED",
     "ERR_CONNECTION",
     "WebSocket",
+    "htmx:afterRequest",
+    "htmx:sendError",
 )
 
 expect.set_options(timeout=15_000)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All of them in one worker: they share a system and a browser."""
     for item in items:

@@ -9,16 +9,13 @@ from tests.e2e.test_journey import address, open_call, say, sent
 from tests.system import System
 
 
-def test_it_still_waits_after_a_restart_and_finishes(tmp_path_factory, sign_in_to) -> None:
-    nod = System(tmp_path_factory.mktemp("restart")).prepare()
+def test_it_still_waits_after_a_restart_and_finishes(nod: System, sign_in: SignIn) -> None:
     to = address()
-    sign_in: SignIn = sign_in_to(nod)
-    with nod.up():
-        alice, rita = sign_in("alice"), sign_in("rita", "/approvals/")
-        say(alice, f"Email {to} about the launch")
-        expect(rita.locator("#waiting .row", has_text=to)).to_be_visible()
-    with nod.up():
-        open_call(rita, to)
-        rita.get_by_role("button", name="Approve").click()
-        expect(alice.locator(".words").last).to_contain_text(f"Email sent to {to}")
+    alice, rita = sign_in("alice"), sign_in("rita", "/approvals/")
+    say(alice, f"Email {to} about the launch")
+    expect(rita.locator("#waiting .row", has_text=to)).to_be_visible()
+    nod.restart()
+    open_call(rita, to)
+    rita.get_by_role("button", name="Approve").click()
+    expect(alice.locator(".words").last).to_contain_text(f"Email sent to {to}")
     assert sent(nod, to) == 1

@@ -372,7 +372,10 @@ def test_it_shows_a_changed_call_anew(as_rita, call):
     assert "Typed with care." in text(response)
 
 
-@pytest.mark.parametrize("fields", [{"choice": "maybe"}, {"version": "x"}, {"version": ""}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"choice": "maybe"}, {"version": "x"}, {"version": ""}, {"version": "\N{ARABIC-INDIC DIGIT ONE}"}],
+)
 def test_it_refuses_an_incomplete_form(as_rita, call, fields):
     data = {"choice": "approve", "version": call.version, "digest": call.digest, **fields}
     assert as_rita.post(reverse("approvals:decide", args=[call.pk]), data).status_code == 422

