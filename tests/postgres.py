@@ -36,6 +36,7 @@ def main(command: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for background jobs
     with server() as url:
         return _run(command, url)
 

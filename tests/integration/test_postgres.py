@@ -68,13 +68,17 @@ def test_it_leaves_nothing_behind_when_it_is_stopped(short, number):
         env={**os.environ, "TMPDIR": str(short)},
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
-    while not any("sleep" in _words(child) for child in psutil.Process(launcher.pid).children()):
-        assert launcher.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(launcher.pid, number)  # as a terminal does it
-    assert launcher.wait(30) == 128 + number
+    try:
+        deadline = time.monotonic() + 60
+        while not any("sleep" in _words(child) for child in psutil.Process(launcher.pid).children()):
+            assert launcher.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(launcher.pid, number)  # as a terminal does it
+        assert launcher.wait(30) == 128 + number
+    finally:
+        launcher.terminate()
+        launcher.wait(30)
     assert list(short.iterdir()) == []
     assert leftovers(short) == []
 
