@@ -78,7 +78,7 @@ def test_it_names_the_person_the_content_and_the_moment(call, rita):
     assert (call.status, call.version) == (Status.APPROVED, 2)
     assert call.decided_at <= decision.at
     assert call.executable_until - call.decided_at == pytest.approx(
-        timedelta(minutes=15), abs=timedelta(seconds=1)
+        timedelta(minutes=15), abs=timedelta(seconds=10)
     )
 
 

@@ -43,7 +43,7 @@ def test_it_answers_though_something_hangs(client, well, patience, monkeypatch, 
         response = client.get("/readyz")
     finally:
         let_go.set()
-    assert time.monotonic() - began < patience * len(which) + 2
+    assert time.monotonic() - began < patience * len(which) + 10, "none of them is waited for to its end"
     assert response.status_code == 503
     hung = {probe.removeprefix("_") for probe in which}
     assert {name for name, said in response.json().items() if said == "no answer"} == hung
