@@ -32,7 +32,8 @@
     const { status } = detail.xhr; // detail.successful is not there yet where the answer is a redirect
     if (status < 200 || status > 299 || detail.elt.tagName !== "FORM") return;
     drafts(detail.elt).forEach((field) => {
-      sessionStorage.removeItem(slot(field));
+      // What was typed while the request was on its way is a draft of its own.
+      if (sessionStorage.getItem(slot(field)) === sent.get(field)) sessionStorage.removeItem(slot(field));
       if (field.value === sent.get(field)) field.value = "";
     });
     enable();

@@ -6,7 +6,7 @@ import re
 import secrets
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.e2e.conftest import SignIn, type_name_and_password
 from tests.system import System
@@ -215,6 +215,25 @@ def test_it_makes_nothing_of_markup_in_arguments(sign_in: SignIn) -> None:
     expect(card).to_contain_text(f"<img src=/{mark}")
     assert not [url for url in requests if mark in url]
     assert card.locator("img, [hx-get='/" + mark + "']").count() == 0
+
+
+def test_it_keeps_what_is_typed_while_a_message_is_on_its_way(sign_in: SignIn) -> None:
+    alice = sign_in("alice")
+    say(alice, "What is the weather in Brno?")
+    expect(alice.locator(".words").last).to_contain_text("Brno")
+    alice.wait_for_load_state("networkidle")
+    held: list[Route] = []
+    alice.route("**/messages", lambda route: held.append(route))  # noqa: PLW0108 (playwright marks it)
+    alice.get_by_label("Message").fill("The first")
+    with alice.expect_request("**/messages"):
+        alice.get_by_role("button", name="Send").click()
+    alice.get_by_label("Message").fill("The second, not sent yet")
+    with alice.expect_response("**/messages"):
+        held[0].continue_()
+    expect(alice.locator(".bubble").last).to_have_text("The first")
+    expect(alice.get_by_label("Message")).to_have_value("The second, not sent yet")
+    alice.reload()
+    expect(alice.get_by_label("Message")).to_have_value("The second, not sent yet")
 
 
 def test_it_leads_back_after_an_expired_login(sign_in: SignIn) -> None:
