@@ -164,6 +164,7 @@ def test_it_shows_the_same_after_a_reload(sign_in: SignIn) -> None:
     alice, to = sign_in("alice"), address()
     say(alice, f"Email {to} about the launch")
     expect(alice.locator(".call .state")).to_contain_text("Waiting for")
+    alice.wait_for_load_state()  # or else the text is read as it is laid out without the style sheet
     before = alice.locator("#flow").inner_text()
     alice.reload()
     clock = re.compile(r"\d+ (s|min)")
