@@ -9,20 +9,21 @@ from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection
 
 from agents.actions import conversations, runs
 from agents.actions.catalogue import definition
 from agents.models import Message, Run
 from agents.runtimes import port
 from agents.tools import registry
+from approvals import audit
 from approvals.actions import calls
 from approvals.actions.verdicts import Judged, Request, examine
 from approvals.digest import canonical
 from approvals.errors import DefinitionChanged, InvalidArguments, LostClaim, NotFound
 from approvals.fields import storable
 from approvals.models import ToolCall
-from approvals.states import Effect, Status
+from approvals.states import UNSETTLED, Effect, Fault, Status
 
 REPEATED = "Invalid call: its id was used before in this session. Nothing was done."
 CHANGED = "Cancelled: the call is not what was asked for. Nothing was done."
@@ -62,9 +63,9 @@ class LedgerGate:
         """Not guarded: what happened is recorded, whatever became of the run; the call knows its own claim."""
         await _in_order(self._recorded)(started.handle, succeeded, content)
 
-    async def lose(self, started: port.Started, why: str) -> port.Blocks:
-        told: port.Blocks = await _in_order(self._lose)(started.handle, why)
-        return told
+    async def lose(self, started: port.Started, *, timed_out: bool) -> port.Settled | port.Ask:
+        answer: port.Settled | port.Ask = await _in_order(self._lose)(started.handle, timed_out)
+        return answer
 
     # --- what the driver does ------------------------------------------------------------------------
     def hear(self, message: port.Message) -> None:
@@ -76,7 +77,7 @@ class LedgerGate:
             self.run.steps += 1
 
     # Each of these updates the run first: that checks the epoch and holds the run until the commit.
-    @transaction.atomic(durable=True)
+    @audit.change(durable=True)
     def pause(self, state: dict[str, Any]) -> None:
         """One transaction: messages, state, pending calls, and the run asleep."""
         runs.wait(self.run)
@@ -85,13 +86,13 @@ class LedgerGate:
         if self._still_pending:
             runs.wake_if_decided(str(self.run.pk))  # it may have been decided since it was read
 
-    @transaction.atomic(durable=True)
+    @audit.change(durable=True)
     def finish(self, state: dict[str, Any]) -> None:
         runs.finish(self.run)
         self._store(state)
 
     def fail(self, code: str, message: str) -> None:
-        with transaction.atomic(durable=True):
+        with audit.audited(durable=True):
             runs.fail(self.run, code, message)
             self._store(None)
         runs.tie_up(self.run.pk)
@@ -133,12 +134,15 @@ class LedgerGate:
     def _known(self, call: ToolCall, use: port.ToolUse) -> port.Proceed | port.Refuse | port.Ask:
         if call.turn != self._this_turn():
             return port.Refuse(REPEATED)
-        if call.tool != use.name or canonical(use.arguments) != canonical(_proposed(call)):
+        if call.status not in (*UNSETTLED, Status.APPROVED) and not _same(call, use):
             return port.Refuse(CHANGED)
-        if call.status == Status.PENDING:
-            self._still_pending = True
-            return port.Ask({"call": str(call.pk)})
-        return port.Proceed()
+        if call.status in UNSETTLED:
+            return self._wait_for(call)
+        return port.Proceed()  # `start` says what became of it
+
+    def _wait_for(self, call: ToolCall) -> port.Ask:
+        self._still_pending = True
+        return port.Ask({"call": str(call.pk)})
 
     def _whole(self, use: port.ToolUse) -> port.ToolUse:
         """The use with the tool's defaults filled in, since that is what will run.
@@ -153,7 +157,7 @@ class LedgerGate:
         except registry.InvalidArguments as error:
             raise InvalidArguments(str(error)) from None
 
-    @transaction.atomic(durable=True)
+    @audit.change(durable=True)
     def _start(self, use: port.ToolUse) -> port.Started | port.Settled | port.Ask:
         runs.check_epoch(self.run)
         self._store(None)
@@ -167,14 +171,30 @@ class LedgerGate:
             if isinstance(started, Judged):
                 return self._late(use, started)
             call = self._known_calls[use.id] = started
-        elif call.status == Status.APPROVED:
-            request = self._request(use, call.arguments)
-            call = calls.start_approved(call, request, self.run.epoch)
+        else:
+            call = self._known_calls[use.id] = self._start_known(call, use)
+        if call.status in UNSETTLED:
+            return self._wait_for(call)
         if call.status != Status.STARTED or call.epoch != self.run.epoch:
             status, content = conversations.outcome(call)
             return port.Settled(status == "success", content)
-        timeout = registry.catalogue()[call.tool].timeout
-        return port.Started(call.arguments, timeout, call, edited=call.proposed is not None)
+        return port.Started(
+            arguments=call.arguments,
+            timeout=registry.catalogue()[call.tool].timeout,
+            handle=call,
+            edited=call.proposed is not None,
+            key=calls.idempotency_key(call),
+        )
+
+    def _start_known(self, call: ToolCall, use: port.ToolUse) -> ToolCall:
+        """A call that the ledger has already: claim it if it was approved, or if it may be started again."""
+        if call.status == Status.APPROVED:
+            if not _same(call, use):
+                return calls.lapse(call, Fault.REQUEST)
+            return calls.start_approved(call, self._request(use, call.arguments), self.run.epoch)
+        if call.status == Status.STARTED and call.epoch < self.run.epoch:
+            return calls.start_again(call, self._request(use, call.arguments), self.run.epoch)
+        return call
 
     def _late(self, use: port.ToolUse, judged: Judged) -> port.Settled | port.Ask:
         """The verdict changed between the gate and the claim: policies and trust count as they are now."""
@@ -196,10 +216,18 @@ class LedgerGate:
         if not runs.still_mine(self.run):  # stopped meanwhile: the model is not asked once more
             self.lost = LostClaim(runs.STOPPED)
 
-    def _lose(self, call: ToolCall, why: str) -> port.Blocks:
-        calls.mark_unknown(call, why)
+    def _lose(self, call: ToolCall, timed_out: bool) -> port.Settled | port.Ask:
+        fault = Fault.TIMED_OUT if timed_out else Fault.STOPPED
+        if registry.catalogue()[call.tool].idempotent:
+            content = [{"text": f"The tool failed: {fault.label}. It may be tried again."}]
+            calls.record(call, succeeded=False, result=content)
+            return port.Settled(False, content)
+        calls.mark_unknown(call, fault)
         call.refresh_from_db()
-        return conversations.outcome(call)[1]
+        if call.status in UNSETTLED:
+            return self._wait_for(call)
+        status, content = conversations.outcome(call)
+        return port.Settled(status == "success", content)
 
     def _store(self, state: dict[str, Any] | None) -> None:
         """In the caller's transaction, which holds the run: what waits to be stored."""
@@ -262,6 +290,11 @@ def _readable(block: dict[str, Any]) -> dict[str, Any]:
 def _usable(tool_use_id: str) -> bool:
     """Ids come from a model: any text is possible, and not every text can be stored."""
     return 0 < len(tool_use_id) <= 200 and tool_use_id.isprintable()
+
+
+def _same(call: ToolCall, use: port.ToolUse) -> bool:
+    """The model asks for what the ledger says it asked for."""
+    return call.tool == use.name and canonical(use.arguments) == canonical(_proposed(call))
 
 
 def _proposed(call: ToolCall) -> Any:

@@ -79,7 +79,7 @@ class Run(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     session = models.ForeignKey(Session, models.CASCADE, related_name="runs")
-    status = models.CharField(max_length=10, choices=RunStatus.choices, default=RunStatus.QUEUED)
+    status = models.CharField(max_length=11, choices=RunStatus.choices, default=RunStatus.QUEUED)
     epoch = models.PositiveIntegerField(
         default=0, help_text="Goes up with each claim; an older one may write nothing."
     )

@@ -1,4 +1,4 @@
-"""Wakes a run once people have decided all of its pending calls, in the same transaction."""
+"""What the desk does to a call changes its run too, in the same transaction."""
 
 from typing import Any
 
@@ -6,10 +6,26 @@ from django.dispatch import receiver
 
 from agents.actions import runs
 from approvals.models import ToolCall
-from approvals.signals import settled
+from approvals.signals import reopened, resumed, settled
+from approvals.states import Status
 
 
 @receiver(settled, dispatch_uid="agents.wake")
 def wake(call: ToolCall, **kwargs: Any) -> None:
+    """People have decided the last of its calls: the run is due."""
     if call.run:
         runs.wake_if_decided(call.run)
+
+
+@receiver(reopened, dispatch_uid="agents.put_back")
+def put_back(call: ToolCall, was: Status, **kwargs: Any) -> None:
+    """A decision was undone: the run waits again, unless a worker has told the model already."""
+    if call.run:
+        runs.put_back(call.run, told=was == Status.DENIED)
+
+
+@receiver(resumed, dispatch_uid="agents.must_be_active")
+def must_be_active(call: ToolCall, **kwargs: Any) -> None:
+    """What is to run again needs a run that is there to do it."""
+    if call.run:
+        runs.require_active(call.run)

@@ -1,10 +1,35 @@
-"""Audit entries. They are written in the transaction of the change, or the change does not happen."""
+"""The audit trail: written in the transaction of the change, or the change does not happen.
 
-from typing import Any
+Entries of a transaction are collected by `audited()` and stored at its very end. The lock on the head of their
+chain is so held only for the commit, and always taken last: two transactions cannot wait for each other.
+"""
 
-from django.db import transaction
+from __future__ import annotations
 
-from approvals.models import AuditEntry, ToolCall
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils.dateparse import parse_datetime
+
+from approvals import chain
+from approvals.models import AuditEntry, AuditHead, ToolCall
+
+logger = logging.getLogger("nod.audit")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+BROKEN = "audit.broken"
+CLOCK = {
+    "postgresql": "clock_timestamp()",
+    "sqlite": "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')",
+}
 
 
 def entry(
@@ -24,17 +49,151 @@ def entry(
     )
 
 
-def write(*entries: AuditEntry) -> None:
-    """Store entries, in order. Refuses to work outside a transaction, so that change and entry are one."""
-    if not transaction.get_connection().in_atomic_block:
-        raise transaction.TransactionManagementError(
-            "An audit entry belongs into the transaction of its change."
-        )
-    AuditEntry.objects.bulk_create(entries)
-
-
 def record(
     kind: str, actor: str, *, call: ToolCall | None = None, session: str = "", tool: str = "", **data: Any
 ) -> None:
     """Store one entry."""
     write(entry(kind, actor, call=call, session=session, tool=tool, **data))
+
+
+def write(*entries: AuditEntry) -> None:
+    """Store entries, in order; inside `audited()` at its end. Refuses to work outside a transaction."""
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError(
+            "An audit entry belongs into the transaction of its change."
+        )
+    collected = _collected()
+    if collected is None:
+        _store(list(entries))
+    else:
+        collected.extend(entries)
+
+
+@contextmanager
+def audited(*, durable: bool = False) -> Iterator[None]:
+    """A transaction whose audit entries are stored at its end. Inside another one it is a part of that."""
+    outer = _collected()
+    with transaction.atomic(durable=durable):
+        if outer is not None:
+            yield from _part(outer)
+            return
+        collected: list[AuditEntry] = []
+        connection.nod_audit = collected  # type: ignore[attr-defined]
+        try:
+            yield
+            _store(collected)
+        finally:
+            connection.nod_audit = None  # type: ignore[attr-defined]
+
+
+def change(*, durable: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorator: the function is one `audited()` transaction."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+            with audited(durable=durable):
+                return function(*args, **kwargs)
+
+        return inside
+
+    return decorate
+
+
+def _collected() -> list[AuditEntry] | None:
+    found: list[AuditEntry] | None = getattr(connection, "nod_audit", None)
+    return found
+
+
+def _part(outer: list[AuditEntry]) -> Iterator[None]:
+    """What is rolled back leaves no entries."""
+    before = len(outer)
+    try:
+        yield
+    except BaseException:
+        del outer[before:]
+        raise
+
+
+def _store(entries: list[AuditEntry]) -> None:
+    by_chain: dict[str, list[AuditEntry]] = {}
+    for each in entries:
+        by_chain.setdefault(each.session, []).append(each)
+    for name in sorted(by_chain, reverse=True):  # in one order for all, so that nobody waits in a circle
+        _append(name, by_chain[name])
+
+
+def _append(name: str, entries: list[AuditEntry]) -> None:
+    position, last, at = _take_head(name, len(entries))
+    for each in entries:
+        each.at, each.prev = at, last
+        each.hash = last = chain.entry_hash(settings.AUDIT_KEYS, fields(each))
+    AuditEntry.objects.bulk_create(entries)
+    seal = chain.seal(settings.AUDIT_KEYS, name, position, last)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {AuditHead._meta.db_table} SET hash = %s, seal = %s WHERE chain = %s", [last, seal, name]
+        )
+
+
+def _take_head(name: str, count: int) -> tuple[int, str, datetime]:
+    """Lock the chain's head until the commit, and move it on; how many entries there will be, the last hash, now."""
+    table = AuditHead._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} (chain, position, hash, seal, checked) VALUES (%s, %s, '', '', 0) "
+            f"ON CONFLICT (chain) DO UPDATE SET position = {table}.position + excluded.position "
+            f"RETURNING position, hash, seal, {CLOCK[connection.vendor]}",
+            [name, count],
+        )
+        position, last, seal, now = cursor.fetchone()
+    before = position - count
+    if before and not chain.seal_is_genuine(settings.AUDIT_KEYS, name, before, last, seal):
+        logger.error("The audit trail of %r was tampered with. Run `manage.py audit verify`.", name)
+        last = _note_tampering(name, before, last, seal, _time(now))
+        return _moved(name), last, _time(now)
+    return position, last, _time(now)
+
+
+def _note_tampering(name: str, position: int, last: str, seal: str, at: datetime) -> str:
+    """An entry that keeps the evidence: the new seal would otherwise cover up what was done to the old one."""
+    found = entry(BROKEN, "system", session=name, position=position, hash=last, seal=seal)
+    found.at, found.prev = at, last
+    found.hash = chain.entry_hash(settings.AUDIT_KEYS, fields(found))
+    found.save(force_insert=True)
+    return found.hash
+
+
+def _moved(name: str) -> int:
+    """The head's position, one further."""
+    table = AuditHead._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {table} SET position = position + 1 WHERE chain = %s RETURNING position", [name]
+        )
+        return int(cursor.fetchone()[0])
+
+
+def _time(value: Any) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    parsed = parse_datetime(value)
+    assert parsed is not None, value
+    return parsed.replace(tzinfo=UTC)
+
+
+def fields(found: AuditEntry) -> dict[str, Any]:
+    """An entry as it is hashed, exported and shown by the API."""
+    return {
+        "seq": found.seq,
+        "at": chain.moment(found.at),
+        "kind": found.kind,
+        "actor": found.actor,
+        "session": found.session,
+        "call": found.call,
+        "tool": found.tool,
+        "digest": found.digest,
+        "data": found.data,
+        "prev": found.prev,
+        "hash": found.hash,
+    }

@@ -38,9 +38,8 @@ class State:
 
 
 def decision_of(call: ToolCall) -> Decision | None:
-    """The decision that settled a call, from prefetched `decisions__by`."""
-    made = list(call.decisions.all())
-    return made[-1] if made else None
+    """The decision that counts, from prefetched `decisions__by`."""
+    return call.decision()
 
 
 def state(call: ToolCall, waiting_for: str = "") -> State:

@@ -41,6 +41,12 @@ class Expired(Refusal):
     code, http_status = "expired", 409
 
 
+class TooLate(Refusal):
+    """A decision cannot be undone any more."""
+
+    code, http_status = "too_late", 409
+
+
 class CommentRequired(Refusal):
     code, http_status = "comment_required", 422
 

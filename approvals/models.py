@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from approvals.fields import CanonicalJSONField, JSONTextField
 from approvals.ids import uuid7
-from approvals.states import Choice, Effect, Risk, Status
+from approvals.states import Choice, Effect, Fault, Risk, Status
 
 SENSIBLE = [MinValueValidator(timedelta(seconds=1)), MaxValueValidator(timedelta(days=365))]
 
@@ -151,6 +151,9 @@ class ToolCall(models.Model):
     )
     effect = models.CharField(max_length=10, choices=Effect.choices)
     why = models.CharField(max_length=300, blank=True)
+    fault = models.CharField(
+        max_length=30, blank=True, choices=Fault.choices, help_text="Why it did not run as decided."
+    )
     risk = models.CharField(max_length=6, choices=Risk.choices)
     terms = JSONTextField(default=dict)
     groups = models.TextField(blank=True, help_text="Who may decide, as |name|name|.")
@@ -175,6 +178,7 @@ class ToolCall(models.Model):
             models.Index(fields=["requested_at"], name="call_pending", condition=Q(status="pending")),
             models.Index(fields=["expires_at"], name="call_expires", condition=Q(status="pending")),
             models.Index(fields=["started_at"], name="call_started", condition=Q(status="started")),
+            models.Index(fields=["finished_at"], name="call_unknown", condition=Q(status="unknown")),
             models.Index(fields=["executable_until"], name="call_lapses", condition=Q(status="approved")),
         ]
 
@@ -191,6 +195,11 @@ class ToolCall(models.Model):
     def term(self, name: str) -> Any:
         return self.terms.get(name)
 
+    def decision(self) -> Decision | None:
+        """The decision that counts: the last one that was not undone. Prefetch `decisions__by` for many calls."""
+        made = [one for one in self.decisions.all() if one.undone_at is None]
+        return max(made, key=lambda one: one.pk, default=None)
+
 
 class Decision(models.Model):
     """What one reviewer decided, on exactly which content."""
@@ -205,6 +214,7 @@ class Decision(models.Model):
     version = models.PositiveIntegerField()
     grant = models.ForeignKey(TrustGrant, models.SET_NULL, null=True, blank=True, related_name="decisions")
     at = models.DateTimeField(db_default=Now(), editable=False)
+    undone_at = models.DateTimeField(null=True, blank=True, help_text="It counts no more from then on.")
 
     class Meta:
         ordering = ("at",)
@@ -219,10 +229,10 @@ class Decision(models.Model):
 
 
 class AuditEntry(models.Model):
-    """One line of the audit trail, written in the transaction of the change it tells of."""
+    """One line of the audit trail, written in the transaction of the change it tells of; never changed."""
 
     seq = models.BigAutoField(primary_key=True)
-    at = models.DateTimeField(db_default=Now(), editable=False)
+    at = models.DateTimeField(editable=False)
     kind = models.CharField(max_length=30)
     actor = models.CharField(max_length=150, blank=True)
     session = models.CharField(max_length=100, blank=True)
@@ -230,14 +240,42 @@ class AuditEntry(models.Model):
     tool = models.CharField(max_length=100, blank=True)
     digest = models.CharField(max_length=64, blank=True)
     data = JSONTextField(default=dict)
+    prev = models.CharField(max_length=80, blank=True, help_text="The hash of the entry before, in its chain.")
+    hash = models.CharField(max_length=80)
 
     class Meta:
         ordering = ("-seq",)
         verbose_name_plural = "audit entries"
-        indexes: ClassVar = [models.Index(fields=["session", "seq"], name="audit_session")]
+        indexes: ClassVar = [
+            models.Index(fields=["session", "seq"], name="audit_session"),
+            models.Index(fields=["call", "seq"], name="audit_call", condition=~Q(call="")),
+            models.Index(fields=["kind", "seq"], name="audit_kind"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.seq} {self.kind}"
+
+
+class AuditHead(models.Model):
+    """The end of one chain of audit entries (chain.py): how many there are, and the hash of the last."""
+
+    chain = models.CharField(max_length=100, primary_key=True, help_text="A session, or empty.")
+    position = models.PositiveBigIntegerField()
+    hash = models.CharField(max_length=80)
+    seal = models.CharField(max_length=80)
+    checked = models.PositiveBigIntegerField(
+        default=0, help_text="The position that the last checkpoint has written down."
+    )
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(
+                fields=["chain"], name="audit_unchecked", condition=Q(position__gt=F("checked"))
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.chain or 'the desk'} at {self.position}"
 
 
 class ApiToken(models.Model):

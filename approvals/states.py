@@ -29,6 +29,16 @@ NEXT: dict[Status, frozenset[Status]] = {
 }
 """Which status may follow which. What is not listed is final."""
 
+BACK: dict[Status, Status] = {
+    Status.APPROVED: Status.PENDING,
+    Status.DENIED: Status.PENDING,
+    Status.UNKNOWN: Status.APPROVED,
+}
+"""Only a person takes a call back: by undoing a decision, or by having what did not happen run again."""
+
+UNSETTLED = frozenset({Status.PENDING, Status.UNKNOWN})
+"""What waits for a person."""
+
 RUNNABLE = frozenset({Status.ALLOWED, Status.APPROVED})
 FINAL = frozenset(Status) - frozenset(NEXT)
 
@@ -46,6 +56,27 @@ class Risk(models.TextChoices):
     LOW = "low", "Low"
     MEDIUM = "medium", "Medium"
     HIGH = "high", "High"
+
+
+class Fault(models.TextChoices):
+    """Why a call did not run as it was decided, or why nobody knows what became of it."""
+
+    ARGUMENTS = "arguments_changed", "Its arguments are not those that were approved"
+    REQUEST = "request_changed", "The agent asks for something else than what was approved"
+    DEFINITION = "definition_changed", "The tool was changed after the decision"
+    BLOCKED = "blocked", "A policy blocks it now"
+    TOO_LATE = "too_late", "The approval was not used in time"
+    WORKER_DIED = "worker_died", "The worker died while it ran"
+    STOPPED = "stopped", "The worker was stopped while it ran"
+    TIMED_OUT = "timed_out", "It took too long, and nobody waited for its end"
+
+
+class Outcome(models.TextChoices):
+    """How a person settles a call whose outcome is unknown."""
+
+    HAPPENED = "happened", "It happened"
+    RUN_AGAIN = "run_again", "It did not happen: run it again"
+    GIVE_UP = "give_up", "Give it up"
 
 
 class Choice(models.TextChoices):

@@ -1,5 +1,6 @@
 """Reads the environment. A secret may also stand in a file: NAME_FILE=/path instead of NAME=value."""
 
+import hashlib
 import os
 import secrets
 from collections.abc import Callable
@@ -83,6 +84,15 @@ def secret_key(debug: bool, data_dir: Path) -> str:
             "(python -c 'import secrets; print(secrets.token_urlsafe(50))' makes one), or DEBUG=1 on a laptop."
         )
     return _kept_key(data_dir / "secret-key")
+
+
+def audit_keys(name: str, secret: str) -> list[bytes]:
+    """The keys that sign the audit trail, newest first; without any, one derived from SECRET_KEY."""
+    given = value(env.list, name, [], "Give keys separated by commas, the newest first.")
+    keys = [key.strip() for key in given if key.strip()]
+    if any(len(key) < 32 for key in keys):
+        raise ImproperlyConfigured(f"{name} has a key that is too short. Give at least 32 random characters each.")
+    return [key.encode() for key in keys] or [hashlib.sha256(f"nod audit trail:{secret}".encode()).digest()]
 
 
 def _kept_key(path: Path) -> str:

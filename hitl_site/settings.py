@@ -19,6 +19,7 @@ DEBUG = read.value(env.bool, "DEBUG", False, "Give 1 or 0.")
 DATA_DIR = Path(read.value(env.str, "NOD_DATA", "", "") or BASE_DIR / "var").expanduser().resolve()
 PORT = read.port("PORT", 8000)
 SECRET_KEY = read.secret_key(DEBUG, DATA_DIR)
+AUDIT_KEYS = read.audit_keys("AUDIT_KEYS", SECRET_KEY)
 ALLOWED_HOSTS = read.value(env.list, "ALLOWED_HOSTS", [], "Give host names separated by commas.") or (
     ["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
 )

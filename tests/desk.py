@@ -12,9 +12,10 @@ from agents import driver
 from agents.actions import conversations, runs
 from agents.models import Run, Session
 from agents.states import RunStatus
-from approvals.actions import decisions
+from approvals.actions import decisions, settlements
+from approvals.actions.settlements import Settlement
 from approvals.models import AuditEntry, ToolCall
-from approvals.states import Choice, Status
+from approvals.states import Choice, Outcome, Status
 
 PAST = timedelta(seconds=1)
 
@@ -89,6 +90,10 @@ def deny(call: ToolCall, by: User, comment: str = "Not like this.") -> ToolCall:
 
 def trust(call: ToolCall, by: User, **changes: Any) -> ToolCall:
     return decisions.decide(call.pk, by, ruling(call, Choice.TRUST, **changes))
+
+
+def settle(call: ToolCall, by: User, outcome: Outcome, note: str = "I looked.") -> ToolCall:
+    return settlements.settle(call.pk, by, Settlement(outcome, call.version, call.digest, note))
 
 
 def pass_by(rows: Any, field: str) -> None:

@@ -155,7 +155,7 @@ def outcome(call: ToolCall | None) -> tuple[str, list[dict[str, Any]]]:
 def _sentence(call: ToolCall) -> str:
     match call.status:
         case Status.DENIED:
-            decision = call.decisions.select_related("by").last()
+            decision = call.decision()
             who = decision.by.get_username() if decision else "a reviewer"
             reason = decision.comment if decision else ""
             return f"Denied by {who}. Reason: {reason} Nothing was done. Do not try the same again."

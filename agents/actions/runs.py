@@ -14,12 +14,12 @@ from agents import wakeups
 from agents.models import Run
 from agents.states import ACTIVE, RunStatus
 from agents.tools.registry import catalogue
-from approvals import events
+from approvals import audit, events
 from approvals.actions import calls
-from approvals.errors import LostClaim
+from approvals.errors import LostClaim, TooLate
 from approvals.fields import storable
-from approvals.models import ToolCall
-from approvals.states import Status
+from approvals.models import Tool, ToolCall
+from approvals.states import UNSETTLED, Fault, Status
 
 STOPPED = "The run was stopped or taken over."
 OPEN = (Status.PENDING, Status.APPROVED, Status.STARTED)
@@ -37,18 +37,17 @@ def enqueue(run_id: Any) -> None:
 def claim(run_id: Any) -> Run | None:
     """Take a run that is due or whose worker died: the epoch goes up, a lease begins. None if it is not to be had.
 
-    Calls that a dead worker had started become UNKNOWN here: they are never repeated by guess. A run that
-    broke off too often is given up.
+    Calls that a dead worker had started become UNKNOWN here: they are never repeated by guess, unless their
+    tool may be. A run that broke off too often is set aside.
     """
     run = _take(run_id)
     if run is None or run.attempts <= settings.RUN_MAX_ATTEMPTS:
         return run
-    fail(run, "gave_up", f"This run broke off {settings.RUN_MAX_ATTEMPTS} times and was given up.")
-    tie_up(run.pk)
+    quarantine(run)
     return None
 
 
-@transaction.atomic
+@audit.change()
 def _take(run_id: Any) -> Run | None:
     free = Q(status=RunStatus.QUEUED) | Q(status=RunStatus.RUNNING, lease_until__lt=Now())
     updated = Run.objects.filter(free, pk=run_id).update(
@@ -62,9 +61,39 @@ def _take(run_id: Any) -> Run | None:
         return None
     run = Run.objects.select_related("session__agent", "session__user").get(pk=run_id)
     if run.attempts > 1:
-        for call in ToolCall.objects.filter(run=str(run.pk), status=Status.STARTED):
-            calls.mark_unknown(call, "The worker died while it ran.")
+        _settle_broken_off(run)
     return run
+
+
+def _settle_broken_off(run: Run) -> None:
+    """What the last worker had started: what may be repeated is left for this one to start again."""
+    started = ToolCall.objects.filter(run=str(run.pk), status=Status.STARTED)
+    repeatable = Tool.objects.filter(idempotent=True).values("name")
+    for call in started.exclude(tool__in=repeatable):
+        calls.mark_unknown(call, Fault.WORKER_DIED)
+
+
+@audit.change()
+def quarantine(run: Run) -> None:
+    """Set a run aside that broke off too often. An administrator lets it try again, or its user stops it."""
+    why = f"This run broke off {settings.RUN_MAX_ATTEMPTS} times and was set aside. An administrator has to look."
+    _end_claim(run, RunStatus.QUARANTINED, error_code="quarantined", error=why, draft="")
+    for call in ToolCall.objects.filter(run=str(run.pk), status=Status.STARTED):
+        calls.mark_unknown(call, Fault.WORKER_DIED)
+    audit.record("run.quarantined", calls.SYSTEM, session=str(run.session_id), run=str(run.pk))
+
+
+@audit.change(durable=True)
+def release_from_quarantine(run: Run, actor: str) -> bool:
+    """Let a run that was set aside try again. False when it is not set aside any more."""
+    updated = Run.objects.filter(pk=run.pk, status=RunStatus.QUARANTINED).update(
+        status=RunStatus.QUEUED, due_at=Now(), attempts=0, error_code="", error=""
+    )
+    if updated:
+        audit.record("run.released", actor, session=str(run.session_id), run=str(run.pk))
+        enqueue_on_commit(run.pk)
+        _ring(run)
+    return bool(updated)
 
 
 def release(run: Run) -> None:
@@ -100,7 +129,7 @@ def finish(run: Run) -> None:
     _end_claim(run, RunStatus.DONE, finished_at=Now(), draft="")
 
 
-@transaction.atomic
+@audit.change()
 def fail(run: Run, code: str, message: str) -> None:
     """End a run with a sentence for the person who asked. Call `tie_up` after the commit."""
     error = {"error_code": code, "error": storable(message)}
@@ -115,7 +144,7 @@ def stop(run: Run, actor: str) -> bool:
     return True
 
 
-@transaction.atomic(durable=True)
+@audit.change(durable=True)
 def _stop(run: Run) -> bool:
     updated = Run.objects.filter(pk=run.pk, status__in=ACTIVE).update(
         status=RunStatus.STOPPED, epoch=F("epoch") + 1, lease_until=None, finished_at=Now(), open_ends=True
@@ -143,11 +172,30 @@ def wake_if_decided(run_id: str) -> None:
     The lock makes two decisions on two calls of one run see each other: the later one wakes it.
     """
     run = Run.objects.select_for_update().filter(pk=run_id, status=RunStatus.WAITING).first()
-    if run is None or ToolCall.objects.filter(run=run_id, status=Status.PENDING).exists():
+    if run is None or ToolCall.objects.filter(run=run_id, status__in=UNSETTLED).exists():
         return
     Run.objects.filter(pk=run_id).update(status=RunStatus.QUEUED, due_at=Now(), attempts=0)
     calls.open_windows(run_id)
     enqueue_on_commit(run_id)
+
+
+def put_back(run_id: str, *, told: bool) -> None:
+    """In the caller's transaction: a decision on one of its calls was undone, so the run waits again.
+
+    A worker that has the run already finds the call pending when it comes to it. Raises TooLate where the model
+    has been `told` of the decision, or the run has ended.
+    """
+    run = Run.objects.select_for_update().filter(pk=run_id).first()
+    if run and run.status in (RunStatus.QUEUED, RunStatus.WAITING):
+        Run.objects.filter(pk=run_id).update(status=RunStatus.WAITING)
+    elif run is None or told or run.status != RunStatus.RUNNING:
+        raise TooLate("It is too late to undo this: the agent has gone on meanwhile.")
+
+
+def require_active(run_id: str) -> None:
+    """Raises TooLate when the run has ended: nothing would take its calls up."""
+    if not Run.objects.filter(pk=run_id, status__in=ACTIVE).exists():
+        raise TooLate("The agent's run has ended, so nothing can run again. Say what happened, or give it up.")
 
 
 def sweep(limit: int = 200) -> int:
@@ -170,7 +218,7 @@ def sweep_ends(limit: int = 200) -> int:
     found = list(Run.objects.filter(open_ends=True).values_list("pk", flat=True)[:limit])
     for run_id in found:
         for call in ToolCall.objects.filter(run=str(run_id), status=Status.STARTED, started_at__lt=over):
-            calls.mark_unknown(call, "The run was stopped, and its worker died while the call ran.")
+            calls.mark_unknown(call, Fault.WORKER_DIED)
         tie_up(run_id)
     return len(found)
 

@@ -25,7 +25,7 @@ from agents.gate import NodGate
 from agents.providers.problems import ModelProblem, explain
 from agents.runtimes import port
 from agents.runtimes.threads import in_thread
-from agents.tools.registry import InvalidArguments, Tool, ToolError, catalogue
+from agents.tools.registry import InvalidArguments, Tool, ToolError, catalogue, idempotency_key_is
 
 logger = logging.getLogger("nod.runtime")
 
@@ -92,22 +92,26 @@ def effect(gate: port.Gate) -> Callable[..., AsyncGenerator[Any, None]]:
         elif isinstance(answer, port.Settled):
             yield _result(use, answer.succeeded, answer.content)
         else:
-            yield _result(use, *await _run(gate, answer, context, next_fn))
+            came = await _run(gate, answer, context, next_fn)
+            if isinstance(came, port.Ask):
+                context.interrupt(NodGate.name, reason=came.reason)
+            else:
+                yield _result(use, came.succeeded, came.content)
 
     return around
 
 
 async def _run(
     gate: port.Gate, started: port.Started, context: Any, next_fn: Any
-) -> tuple[bool, port.Blocks]:
+) -> port.Settled | port.Ask:
     changed = context.replace(tool_use={**context.tool_use, "input": started.arguments})
     try:
-        event = await asyncio.wait_for(_last(next_fn(changed)), started.timeout)
+        with idempotency_key_is(started.key):
+            event = await asyncio.wait_for(_last(next_fn(changed)), started.timeout)
     except TimeoutError:
-        why = f"It took longer than {started.timeout:g} seconds and nobody waited for its end."
-        return False, await gate.lose(started, why)
+        return await gate.lose(started, timed_out=True)
     except asyncio.CancelledError:
-        await gate.lose(started, "The worker was stopped while it ran.")
+        await gate.lose(started, timed_out=False)
         raise
     succeeded = event is not None and event.tool_result["status"] == "success"
     content = list(event.tool_result["content"]) if event else [{"text": "The tool gave no result."}]
@@ -115,7 +119,7 @@ async def _run(
         note = f"A reviewer changed the arguments before it ran: {json.dumps(started.arguments)}"
         content.insert(0, {"text": note})
     await gate.record(started, succeeded=succeeded, content=content)
-    return succeeded, content
+    return port.Settled(succeeded, content)
 
 
 async def _last(events: Any) -> Any:

@@ -53,6 +53,7 @@ class Started:
     timeout: float
     handle: Any
     edited: bool = False
+    key: str = ""  # stays the same when the call is started again after a crash; for idempotent tools
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class Gate(Protocol):
     async def record(self, started: Started, *, succeeded: bool, content: Blocks) -> None:
         """Store what became of it, just after the effect."""
 
-    async def lose(self, started: Started, why: str) -> Blocks:
-        """Nobody can say what became of it. Returns what the model is told."""
+    async def lose(self, started: Started, *, timed_out: bool) -> Settled | Ask:
+        """Nobody can say what became of it: people have to, unless the tool may be repeated anyway."""
 
 
 # --- What goes in, what comes out ----------------------------------------------------------------------

@@ -8,6 +8,8 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from types import ModuleType
@@ -29,6 +31,27 @@ HELPERS = {
     "workspace",
 }  # modules of the package that hold no tool, beside those that begin with _
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")  # what Bedrock and the other providers take
+
+
+_key: ContextVar[str] = ContextVar("idempotency_key", default="")
+
+
+def idempotency_key() -> str:
+    """Inside a tool: a key for this call, for services that take one.
+
+    It is the same when the call is started again after a crash, and no other call has it.
+    """
+    return _key.get()
+
+
+@contextmanager
+def idempotency_key_is(key: str) -> Iterator[None]:
+    """What `idempotency_key` gives inside the block."""
+    token = _key.set(key)
+    try:
+        yield
+    finally:
+        _key.reset(token)
 
 
 class ToolError(Exception):

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
@@ -18,11 +17,11 @@ from approvals.errors import DefinitionChanged, LostClaim
 from approvals.models import Tool, ToolCall, TrustGrant
 from approvals.policy import Terms
 from approvals.signals import settled
-from approvals.states import Choice, Effect, Status
+from approvals.states import Choice, Effect, Fault, Status
 
 AGENT = "agent"  # the actor of what the agent's side does
 SYSTEM = "system"  # the actor of what a clock does
-CHANGED_TOOL = "The tool's definition changed after the decision."
+FAULTS = {Status.LAPSED: Fault.TOO_LATE}
 
 
 def ask(judged: Sequence[Judged]) -> list[ToolCall]:
@@ -77,13 +76,10 @@ def start_approved(call: ToolCall, request: Request, epoch: int) -> ToolCall:
 
     Checked again here: the digest over what is stored and the tool as it is defined now, the policies
     (one that blocks wins), the window in which an approval may be used. What fails makes the call LAPSED.
+    The row that comes back is STARTED with this epoch, or must not run.
     """
-    try:
-        problem = _changed(call, examine(request))
-    except DefinitionChanged:
-        problem = CHANGED_TOOL
-    if problem:
-        return _lapse(call, problem)
+    if change := _changed(call, request):
+        return lapse(call, *change)
     updated = ToolCall.objects.filter(
         pk=call.pk,
         status=Status.APPROVED,
@@ -92,38 +88,87 @@ def start_approved(call: ToolCall, request: Request, epoch: int) -> ToolCall:
         executable_until__gt=Now(),
     ).update(status=Status.STARTED, epoch=epoch, started_at=Now())
     if not updated:
-        call.refresh_from_db()
-        if call.status != Status.APPROVED:
-            return call  # it lapsed or was cancelled a moment ago
-        return _lapse(call, "The approval was not used in time.")
+        return _not_started(call)
     call.status, call.epoch = Status.STARTED, epoch
-    audit.record("call.started", AGENT, call=call)
+    audit.record("call.started", AGENT, call=call, epoch=epoch)
     events.ring(events.APPROVALS, "changed", call=str(call.pk))
     return call
 
 
-def _changed(call: ToolCall, judged: Judged) -> str:
-    """Why what would run is not what was approved; empty when it is."""
+def start_again(call: ToolCall, request: Request, epoch: int) -> ToolCall:
+    """Claim a call once more whose worker died while it ran, in the caller's transaction.
+
+    Only for tools that may be repeated. Whatever has changed since makes its outcome a question for a person.
+    """
+    if _changed(call, request) or not _repeatable(call):
+        mark_unknown(call, Fault.WORKER_DIED)
+        call.refresh_from_db()
+        return call
+    updated = ToolCall.objects.filter(pk=call.pk, status=Status.STARTED, epoch=call.epoch).update(epoch=epoch)
+    if not updated:
+        call.refresh_from_db()
+        return call
+    call.epoch = epoch
+    audit.record("call.started", AGENT, call=call, epoch=epoch, again=True)
+    return call
+
+
+def idempotency_key(call: ToolCall) -> str:
+    """What an idempotent tool gets: the same for each attempt at this call, and for no other call."""
+    return call.pk.hex
+
+
+def _repeatable(call: ToolCall) -> bool:
+    return Tool.objects.filter(name=call.tool, idempotent=True).exists()
+
+
+def _not_started(call: ToolCall) -> ToolCall:
+    call.refresh_from_db()
+    if call.status != Status.APPROVED:
+        return call  # it lapsed, was cancelled or undone a moment ago
+    stale = ToolCall.objects.filter(pk=call.pk, executable_until__lte=Now()).exists()
+    return lapse(call, *_fault(Fault.TOO_LATE if stale else Fault.ARGUMENTS))
+
+
+def _changed(call: ToolCall, request: Request) -> tuple[Fault, str] | None:
+    """Why what would run is not what was decided, as a word and a sentence; None when it is."""
+    try:
+        judged = examine(request)
+    except DefinitionChanged:
+        return _fault(Fault.DEFINITION)
+    if judged.tool.definition != call.definition:
+        return _fault(Fault.DEFINITION)
     stored = call_digest(
         session=call.session, tool=call.tool, definition=judged.tool.definition, arguments=call.arguments
     )
-    decision = max(call.decisions.all(), key=lambda one: one.pk, default=None)
-    if judged.tool.definition != call.definition:
-        return CHANGED_TOOL
-    if decision is None or decision.choice == Choice.DENY or not stored == call.digest == decision.digest:
-        return "The arguments are not those that were approved."
+    if stored != call.digest or not _approved(call):
+        return _fault(Fault.ARGUMENTS)
     if judged.verdict.effect == Effect.BLOCK:
-        return f"The policy “{judged.verdict.policy}” blocks it now."
-    return ""
+        return Fault.BLOCKED, f"The policy “{judged.verdict.policy}” blocks it now."
+    return None
 
 
-def _lapse(call: ToolCall, why: str) -> ToolCall:
+def _fault(fault: Fault) -> tuple[Fault, str]:
+    return fault, f"{fault.label}."
+
+
+def _approved(call: ToolCall) -> bool:
+    """A decision covers exactly this digest, or policies allowed the call without one."""
+    decision = call.decision()
+    if decision is None:
+        return call.status == Status.STARTED and not call.groups
+    return decision.choice != Choice.DENY and decision.digest == call.digest
+
+
+def lapse(call: ToolCall, fault: Fault, why: str = "") -> ToolCall:
+    """An approved call will not run, in the caller's transaction."""
+    changes = {"fault": fault, "why": why or f"{fault.label}.", "version": F("version") + 1}
     updated = ToolCall.objects.filter(pk=call.pk, status=Status.APPROVED).update(
-        status=Status.LAPSED, why=why, finished_at=Now(), version=F("version") + 1
+        status=Status.LAPSED, finished_at=Now(), **changes
     )
     call.refresh_from_db()
     if updated:
-        audit.record("call.lapsed", SYSTEM, call=call, why=why)
+        audit.record("call.lapsed", SYSTEM, call=call, fault=fault, why=call.why)
         _ring(call)
     return call
 
@@ -138,7 +183,7 @@ def open_windows(run: str) -> None:
         ToolCall.objects.filter(pk=call.pk, status=Status.APPROVED).update(executable_until=Now() + window)
 
 
-@transaction.atomic
+@audit.change()
 def record(call: ToolCall, *, succeeded: bool, result: Any) -> ToolCall:
     """Store what became of a started call. `result`: Converse content blocks.
 
@@ -156,15 +201,25 @@ def record(call: ToolCall, *, succeeded: bool, result: Any) -> ToolCall:
     return call
 
 
-@transaction.atomic
-def mark_unknown(call: ToolCall, why: str) -> bool:
-    """A call was started and nobody can say what became of it. False when it was recorded meanwhile."""
+@audit.change()
+def mark_unknown(call: ToolCall, fault: Fault) -> bool:
+    """A call was started and nobody can say what became of it. False when it was recorded meanwhile.
+
+    From here on it waits for a person (settlements.py): for those who may decide it, had it been asked.
+    """
+    groups = call.groups or f"|{'|'.join(call.term('groups') or Terms().groups)}|"
     updated = ToolCall.objects.filter(pk=call.pk, status=Status.STARTED, epoch=call.epoch).update(
-        status=Status.UNKNOWN, why=why, finished_at=Now()
+        status=Status.UNKNOWN,
+        fault=fault,
+        why=f"{fault.label}.",
+        groups=groups,
+        finished_at=Now(),
+        version=F("version") + 1,
     )
     if updated:
-        audit.record("call.unknown", SYSTEM, call=call, why=why)
-        _ring(call)
+        audit.record("call.unknown", SYSTEM, call=call, fault=fault)
+        events.ring(events.APPROVALS, "pending", call=str(call.pk))
+        events.ring(events.session_topic(call.session), "changed")
     return bool(updated)
 
 
@@ -187,14 +242,16 @@ def _end(calls: Iterable[ToolCall], status: Status, kind: str, actor: str) -> in
     return sum(_end_one(call, status, kind, actor) for call in calls)
 
 
-@transaction.atomic
+@audit.change()
 def _end_one(call: ToolCall, status: Status, kind: str, actor: str) -> bool:
     before = call.status
     still = Q(pk=call.pk, status=before)
     if status == Status.EXPIRED:
         still &= Q(expires_at__lte=Now())
+    if status == Status.LAPSED:
+        still &= Q(executable_until__lte=Now())
     updated = ToolCall.objects.filter(still).update(
-        status=status, finished_at=Now(), version=F("version") + 1
+        status=status, finished_at=Now(), version=F("version") + 1, fault=FAULTS.get(status, "")
     )
     if updated:
         call.refresh_from_db()

@@ -9,11 +9,11 @@ from typing import Any
 import jsonschema
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
 from approvals import audit, events, permissions
+from approvals.actions import trust
 from approvals.digest import call_digest
 from approvals.errors import (
     AlreadyDecided,
@@ -25,10 +25,11 @@ from approvals.errors import (
     NotTrustable,
     Refusal,
     Stale,
+    TooLate,
 )
 from approvals.fields import storable
 from approvals.models import Decision, Tool, ToolCall, TrustGrant
-from approvals.signals import settled
+from approvals.signals import reopened, settled
 from approvals.states import Choice, Status
 
 MAX_COMMENT = 2000
@@ -62,11 +63,67 @@ def decide(call_id: Any, user: User, ruling: Ruling) -> ToolCall:
         _check_party(call, user)
         return _decide(call, user, ruling)
     except Refusal as refused:
-        with transaction.atomic():
+        with audit.audited():
             audit.record(
                 "decision.refused", user.get_username(), call=call, code=refused.code, choice=ruling.choice
             )
         raise
+
+
+def find_for(user: User, call_id: Any) -> ToolCall:
+    """The call, where this person may decide it. Raises NotFound, NotAReviewer, SelfApproval."""
+    call = ToolCall.objects.filter(pk=call_id).first()
+    if call is None:
+        raise NotFound(NO_CALL)
+    _check_party(call, user)
+    if refused := permissions.refusal(user, call):
+        raise refused
+    return call
+
+
+def undo(call_id: Any, user: User, version: int) -> ToolCall:
+    """Take one's own decision back, as long as nothing has come of it. The call waits again, as it was asked.
+
+    Raises NotFound, NotAReviewer, SelfApproval, Stale, TooLate; nothing has changed then.
+    """
+    return _undo(find_for(user, call_id), user, version)
+
+
+@audit.change(durable=True)
+def _undo(call: ToolCall, user: User, version: int) -> ToolCall:
+    decision, was = call.decision(), call.status
+    if decision is None or was not in (Status.APPROVED, Status.DENIED):
+        raise TooLate("There is no decision to undo: nobody decided, or it has been acted upon.")
+    if decision.by_id != user.pk:
+        raise TooLate(f"Only {decision.by.get_username()} can undo this decision.")
+    _reopen(call, version)
+    Decision.objects.filter(pk=decision.pk).update(undone_at=Now())
+    if decision.grant_id:
+        trust.revoke(decision.grant_id, call.session, user)
+    call.refresh_from_db()
+    reopened.send(sender=ToolCall, call=call, was=was)
+    audit.record("decision.undone", user.get_username(), call=call, choice=decision.choice)
+    audit.record("call.pending", user.get_username(), call=call)
+    events.ring(events.APPROVALS, "pending", call=str(call.pk))
+    events.ring(events.session_topic(call.session), "changed")
+    return call
+
+
+def _reopen(call: ToolCall, version: int) -> None:
+    changes: dict[str, Any] = {
+        "status": Status.PENDING,
+        "decided_at": None,
+        "executable_until": None,
+        "version": F("version") + 1,
+    }
+    if call.proposed is not None:  # a reviewer's edit goes with the decision
+        digest = call_digest(
+            session=call.session, tool=call.tool, definition=call.definition, arguments=call.proposed
+        )
+        changes |= {"arguments": call.proposed, "proposed": None, "digest": digest}
+    rows = ToolCall.objects.filter(pk=call.pk, status=call.status, version=version, expires_at__gt=Now())
+    if not rows.update(**changes):
+        raise TooLate("It is too late to undo this: the call runs, has run, or has expired meanwhile.")
 
 
 def _check_party(call: ToolCall, user: User) -> None:
@@ -76,7 +133,7 @@ def _check_party(call: ToolCall, user: User) -> None:
         raise NotFound(NO_CALL)
 
 
-@transaction.atomic(durable=True)
+@audit.change(durable=True)
 def _decide(call: ToolCall, user: User, ruling: Ruling) -> ToolCall:
     if refused := permissions.refusal(user, call):
         raise refused
@@ -104,12 +161,17 @@ def _decide(call: ToolCall, user: User, ruling: Ruling) -> ToolCall:
 def _check(call: ToolCall, ruling: Ruling) -> None:
     if call.status != Status.PENDING:
         raise lost(call)
-    if ruling.choice == Choice.DENY and not _says_something(ruling.comment):
-        raise CommentRequired("Say why: the agent and the person who asked get to read it.")
-    if len(ruling.comment) > MAX_COMMENT:
-        raise InvalidInput(f"The comment is longer than {MAX_COMMENT} characters. Shorten it.")
+    check_note(ruling.comment, required=ruling.choice == Choice.DENY)
     if ruling.choice == Choice.TRUST and not call.trustable:
         raise NotTrustable(f"{call.tool} is always asked for and cannot be trusted. Approve it instead.")
+
+
+def check_note(text: str, *, required: bool) -> None:
+    """Raises CommentRequired, or InvalidInput where it is too long."""
+    if required and not _says_something(text):
+        raise CommentRequired("Say why: the agent and the person who asked get to read it.")
+    if len(text) > MAX_COMMENT:
+        raise InvalidInput(f"The comment is longer than {MAX_COMMENT} characters. Shorten it.")
 
 
 def _says_something(comment: str) -> bool:
@@ -192,7 +254,7 @@ def _settle(call: ToolCall, ruling: Ruling, arguments: Any, digest: str) -> None
 
 def lost(call: ToolCall) -> Refusal:
     """Why a decision came too late or on something else than what is there."""
-    decision = call.decisions.select_related("by").last()
+    decision = call.decision()
     if decision:
         who = decision.by.get_username()
         verb = "denied" if decision.choice == Choice.DENY else "approved"

@@ -5,7 +5,6 @@ import secrets
 from collections.abc import Iterable
 
 from django.contrib.auth.models import User
-from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import audit
@@ -16,7 +15,7 @@ from approvals.permissions import may_sign_in
 SCOPES = ("chat", "review", "agent", "admin")
 
 
-@transaction.atomic
+@audit.change()
 def create(user: User, scopes: Iterable[str], name: str = "", actor: str = "") -> str:
     """A new token; this is the only time that it can be read."""
     wanted = sorted(set(scopes))
@@ -41,7 +40,7 @@ def find(key: str) -> ApiToken | None:
     return token if token and may_sign_in(token.user) else None
 
 
-@transaction.atomic
+@audit.change()
 def revoke(token: ApiToken, actor: str) -> None:
     if ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=Now()):
         audit.record("token.revoked", actor, user=token.user.get_username(), prefix=token.prefix)

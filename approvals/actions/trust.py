@@ -3,14 +3,13 @@
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import audit, events
 from approvals.models import TrustGrant
 
 
-@transaction.atomic
+@audit.change()
 def revoke(grant_id: Any, session: str, user: User) -> bool:
     """Revoke a grant of the session; nothing that has not started can use it from this commit on.
 

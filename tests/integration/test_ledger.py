@@ -16,7 +16,7 @@ from approvals.actions.verdicts import Judged, Request, examine
 from approvals.digest import call_digest, canonical
 from approvals.errors import InvalidArguments, LostClaim, NotFound, Refusal
 from approvals.models import AuditEntry, Tool, ToolCall, ToolPolicy
-from approvals.states import NEXT, Effect, Status
+from approvals.states import Effect, Fault, NEXT, Status
 from tests.desk import approve, chat, deny, kinds, pending
 from tests.fakes.model import Use
 
@@ -141,7 +141,7 @@ def test_it_records_what_came_of_it_once(asked, rita, request_for, succeeded, st
     assert call.finished_at
     with pytest.raises(LostClaim):
         call_actions.record(call, succeeded=True, result=[])
-    assert not call_actions.mark_unknown(call, "Why?")
+    assert not call_actions.mark_unknown(call, Fault.WORKER_DIED)
     assert kinds()[-1] == f"call.{status}"
 
 
@@ -152,7 +152,7 @@ def test_it_records_nothing_for_another_epoch(asked, rita, request_for):
     call.epoch = 1
     with pytest.raises(LostClaim):
         call_actions.record(call, succeeded=True, result=[])
-    assert not call_actions.mark_unknown(call, "Why?")
+    assert not call_actions.mark_unknown(call, Fault.WORKER_DIED)
     assert ToolCall.objects.get().status == Status.STARTED
 
 

@@ -21,7 +21,7 @@ from approvals.digest import call_digest
 from approvals.errors import InvalidInput, NotFound
 from approvals.fields import storable
 from approvals.models import Decision, Tool, ToolCall, ToolPolicy, TrustGrant
-from approvals.states import Status
+from approvals.states import Fault, Outcome, Status
 from tests.desk import (
     approve,
     calls,
@@ -34,6 +34,7 @@ from tests.desk import (
     pass_by,
     pending,
     say,
+    settle,
     statuses,
     work,
 )
@@ -310,7 +311,8 @@ def test_it_refuses_the_id_of_an_approved_call_for_other_arguments(model, alice,
     deny(calls(session)[1], rita)
     work()
     assert mail.outbox == []
-    assert "not what was asked for" in model.told()[0]
+    assert calls(session)[0].fault == Fault.REQUEST
+    assert "something else than what was approved" in model.told()[0]
 
 
 def test_it_ends_a_model_that_loops(model, alice, agent):
@@ -401,7 +403,7 @@ def test_it_records_a_tool_that_raises(model, alice, add_tool):
     assert last_run(session).status == RunStatus.DONE
 
 
-def test_it_does_not_wait_for_a_tool_that_hangs(model, alice, add_tool):
+def test_it_does_not_wait_for_a_tool_that_hangs(model, alice, rita, add_tool):
     let_go = threading.Event()
 
     def hang() -> str:
@@ -414,11 +416,32 @@ def test_it_does_not_wait_for_a_tool_that_hangs(model, alice, add_tool):
     try:
         session = chat(alice)
         call = only_call(session)
-        assert call.status == Status.UNKNOWN
-        assert call.result is None
-        assert "may or may not have happened" in model.told()[0]
-        assert last_run(session).status == RunStatus.DONE
+        assert (call.status, call.fault, call.result) == (Status.UNKNOWN, Fault.TIMED_OUT, None)
+        assert last_run(session).status == RunStatus.WAITING, "a person has to look"
         assert kinds(call=str(call.pk))[-1] == "call.unknown"
+        settle(call, rita, Outcome.GIVE_UP, "It hangs for ever.")
+        work()
+        assert last_run(session).status == RunStatus.DONE
+        assert "rita gave it up: It hangs for ever. It may or may not have happened." in model.told()[0]
+    finally:
+        let_go.set()
+
+
+def test_it_does_not_ask_people_about_a_read_that_hangs(model, alice, add_tool):
+    let_go = threading.Event()
+
+    def hang() -> str:
+        """Hang."""
+        let_go.wait(60)
+        return "late"
+
+    add_tool(hang, timeout=0.05, idempotent=True)
+    model.play(Use("hang", {}), "I do not know.")
+    try:
+        session = chat(alice)
+        assert statuses(session) == [Status.FAILED]
+        assert "It took too long" in model.told()[0]
+        assert last_run(session).status == RunStatus.DONE
     finally:
         let_go.set()
 
@@ -458,7 +481,7 @@ def test_it_heeds_a_policy_that_blocks_now(approved, model):
 def test_it_refuses_a_definition_that_changed(approved):
     tool = Tool.objects.get(name="send_email")
     register(Definition(tool.name, tool.description + " Now with attachments.", tool.schema), looked_at=True)
-    lapsed(approved, "definition")
+    lapsed(approved, "tool was changed")
 
 
 @pytest.mark.parametrize(
@@ -574,7 +597,7 @@ def test_it_goes_on_after_a_failure_in_the_middle(model, alice):
 
 
 def test_it_says_what_it_cannot_know_after_a_crash(model, alice, rita):
-    """The message was stored, the call started, the worker died: the model hears neither yes nor no."""
+    """The message was stored, the call started, the worker died, and its user does not wait for an answer."""
     model.play(asks(), "I do not know.")
     session = chat(alice)
     approve(pending(session), rita)
@@ -585,6 +608,8 @@ def test_it_says_what_it_cannot_know_after_a_crash(model, alice, rita):
     work()
     assert statuses(session) == [Status.UNKNOWN]
     assert mail.outbox == []
+    runs.stop(last_run(session), "alice")
+    chat(alice, "Did it go out?", session)
     assert "Unknown outcome" in model.told()[0]
     valid(model.heard[-1])
 
@@ -738,7 +763,7 @@ def test_it_starts_nothing_whose_code_changes_between_gate_and_claim(model, alic
 
 def test_it_lapses_an_approval_for_code_that_is_not_in_the_catalogue(approved, other_code, model):
     other_code("send_email")
-    lapsed(approved, "definition changed")
+    lapsed(approved, "tool was changed")
     assert "Nothing was done." in model.told()[0]
 
 

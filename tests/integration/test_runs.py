@@ -20,7 +20,7 @@ from approvals.actions import calls as call_actions
 from approvals.actions.verdicts import Request, examine
 from approvals.errors import LostClaim
 from approvals.models import ToolCall
-from approvals.states import Status
+from approvals.states import Fault, Status
 from tests.desk import (
     approve,
     calls,
@@ -150,7 +150,7 @@ def test_it_keeps_the_lease_of_a_worker_that_lives(queued, enqueued):
 
 def test_it_never_repeats_what_a_dead_worker_started(model, alice, rita):
     """The worker died between the start and the record of the effect."""
-    model.play(asks(), "I do not know.")
+    model.play(asks(), "It went out.")
     session = chat(alice)
     approve(pending(session), rita)
     run = claim(last_run(session))
@@ -161,10 +161,11 @@ def test_it_never_repeats_what_a_dead_worker_started(model, alice, rita):
     die(run)
     driver.advance(str(run.pk))
     call = only_call(session)
-    assert (call.status, mail.outbox) == (Status.UNKNOWN, [])
+    assert (call.status, call.fault, mail.outbox) == (Status.UNKNOWN, Fault.WORKER_DIED, [])
     assert "died" in call.why
-    assert last_run(session).status == RunStatus.DONE
+    assert last_run(session).status == RunStatus.WAITING, "a person has to look"
     assert kinds(call=str(call.pk))[-2:] == ["call.started", "call.unknown"]
+    assert work() == 0
     with pytest.raises(LostClaim):
         call_actions.record(started, succeeded=True, result=[{"text": "late"}])
     call.refresh_from_db()
@@ -195,21 +196,47 @@ def test_it_is_given_up_after_so_many_attempts(queued, settings, enqueued):
         die(claim(queued))
     assert runs.claim(queued.pk) is None
     queued.refresh_from_db()
-    assert (queued.status, queued.error_code) == (RunStatus.FAILED, "gave_up")
+    assert (queued.status, queued.error_code) == (RunStatus.QUARANTINED, "quarantined")
     assert "3 times" in queued.error
     assert runs.sweep() == 0
+    assert kinds(session=str(queued.session_id)) == ["run.quarantined"]
 
 
-def test_it_cancels_what_is_left_of_a_run_that_is_given_up(model, alice, rita, settings):
+@pytest.fixture
+def set_aside(model, alice, rita, settings):
+    """A run with an approved call that killed its worker too often."""
     settings.RUN_MAX_ATTEMPTS = 1
-    model.play(asks())
+    model.play(asks(), "It went out.")
     session = chat(alice)
     approve(pending(session), rita)
     die(claim(last_run(session)))
     assert runs.claim(last_run(session).pk) is None
-    assert statuses(session) == [Status.CANCELLED]
+    assert statuses(session) == [Status.APPROVED]
+    assert work() == 0
+    return session
+
+
+def test_it_lets_an_administrator_try_a_run_again(set_aside):
+    run = last_run(set_aside)
+    assert runs.release_from_quarantine(run, "admin")
+    assert not runs.release_from_quarantine(run, "admin")
+    work()
+    assert statuses(set_aside) == [Status.SUCCEEDED]
+    assert len(mail.outbox) == 1
+    assert kinds(kind__startswith="run.") == ["run.quarantined", "run.released"]
+
+
+def test_it_stops_a_run_that_was_set_aside(set_aside):
+    assert runs.stop(last_run(set_aside), "alice")
+    assert statuses(set_aside) == [Status.CANCELLED]
+    assert not runs.release_from_quarantine(last_run(set_aside), "admin")
     work()
     assert mail.outbox == []
+
+
+def test_it_takes_no_message_while_a_run_is_set_aside(set_aside, alice):
+    with pytest.raises(conversations.Busy):
+        say(alice, "Hello?", set_aside)
 
 
 def test_it_counts_attempts_anew_after_progress(model, alice, rita):

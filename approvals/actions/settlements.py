@@ -1,0 +1,95 @@
+"""What a person does about a call whose outcome is unknown. It is never repeated by guess."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import F
+from django.db.models.functions import Now
+
+from approvals import audit, events
+from approvals.actions.decisions import check_note, find_for
+from approvals.errors import AlreadyDecided, Stale
+from approvals.fields import storable
+from approvals.models import Decision, ToolCall
+from approvals.signals import resumed, settled
+from approvals.states import Choice, Outcome, Status
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What the person found out, and what they saw (version, digest)."""
+
+    outcome: Outcome
+    version: int
+    digest: str
+    note: str = ""
+
+
+def settle(call_id: Any, user: User, settlement: Settlement) -> ToolCall:
+    """Say what became of an UNKNOWN call: it happened, it is to run again, or it is given up.
+
+    Running it again is an approval, by the same rules and with a decision of its own. Raises NotFound,
+    NotAReviewer, SelfApproval, AlreadyDecided, Stale, CommentRequired, InvalidInput; nothing has changed then.
+    """
+    call = find_for(user, call_id)
+    return _settle(call, user, settlement)
+
+
+@audit.change(durable=True)
+def _settle(call: ToolCall, user: User, settlement: Settlement) -> ToolCall:
+    if call.status != Status.UNKNOWN:
+        raise AlreadyDecided("Nobody needs to settle this any more.", call_status=call.status)
+    check_note(settlement.note, required=settlement.outcome != Outcome.RUN_AGAIN)
+    note = storable(settlement.note.strip())
+    _change(call, settlement, _changes(settlement.outcome, user.get_username(), note))
+    call.refresh_from_db()
+    if settlement.outcome == Outcome.RUN_AGAIN:
+        _approve(call, user, settlement, note)
+        resumed.send(sender=ToolCall, call=call)
+    audit.record("call.settled", user.get_username(), call=call, outcome=settlement.outcome, note=note)
+    settled.send(sender=ToolCall, call=call)
+    events.ring(events.APPROVALS, "decided", call=str(call.pk))
+    events.ring(events.session_topic(call.session), "changed")
+    return call
+
+
+def _changes(outcome: Outcome, who: str, note: str) -> dict[str, Any]:
+    match outcome:
+        case Outcome.HAPPENED:
+            told = f"{who} checked: it happened. {note}"
+            return {"status": Status.SUCCEEDED, "result": [{"text": told}]}
+        case Outcome.GIVE_UP:
+            told = f"{who} gave it up: {note} It may or may not have happened. Do not try it again."
+            return {"status": Status.FAILED, "result": [{"text": told}]}
+        case _:
+            again = {"started_at": None, "finished_at": None, "executable_until": None, "fault": "", "why": ""}
+            return {"status": Status.APPROVED, "decided_at": Now(), **again}
+
+
+def _change(call: ToolCall, seen: Settlement, changes: dict[str, Any]) -> None:
+    rows = ToolCall.objects.filter(
+        pk=call.pk, status=Status.UNKNOWN, version=seen.version, digest=storable(seen.digest)
+    )
+    if not rows.update(version=F("version") + 1, **changes):
+        call.refresh_from_db()
+        if call.status == Status.UNKNOWN:
+            raise Stale("The call is not what this page showed. Reload, look at it again, then settle it.")
+        raise AlreadyDecided("Somebody settled this before you.", call_status=call.status)
+
+
+def _approve(call: ToolCall, user: User, seen: Settlement, note: str) -> None:
+    Decision.objects.create(
+        call=call,
+        by=user,
+        requested_by_id=call.requested_by_id,
+        self_allowed=bool(call.term("requester_may_decide")),
+        choice=Choice.APPROVE,
+        comment=note,
+        digest=call.digest,
+        version=seen.version,
+    )
+    audit.record("decision.made", user.get_username(), call=call, choice=Choice.APPROVE, again=True)
+    audit.record("call.approved", user.get_username(), call=call)
