@@ -19,17 +19,18 @@ _POSTGRESQL = f"""
 """
 
 
-def create(schema_editor: Any) -> None:
-    if schema_editor.connection.vendor == "sqlite":
-        for statement in _SQLITE.values():
-            schema_editor.execute(statement)
-    else:
-        schema_editor.execute(_POSTGRESQL)
+def create(connection: Any) -> None:
+    _execute(connection, list(_SQLITE.values()) if connection.vendor == "sqlite" else [_POSTGRESQL])
 
 
-def drop(schema_editor: Any) -> None:
-    if schema_editor.connection.vendor == "sqlite":
-        for name in _SQLITE:
-            schema_editor.execute(f"DROP TRIGGER IF EXISTS {name}")
+def drop(connection: Any) -> None:
+    if connection.vendor == "sqlite":
+        _execute(connection, [f"DROP TRIGGER IF EXISTS {name}" for name in _SQLITE])
     else:
-        schema_editor.execute("DROP TRIGGER IF EXISTS audit_entry_insert_only ON approvals_auditentry")
+        _execute(connection, ["DROP TRIGGER IF EXISTS audit_entry_insert_only ON approvals_auditentry"])
+
+
+def _execute(connection: Any, statements: list[str]) -> None:
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)

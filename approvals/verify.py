@@ -10,6 +10,7 @@ from typing import Any
 from approvals import chain
 
 CHECKPOINT = "audit.checkpoint"
+EXPORTED = "audit.exported"
 BROKEN = "audit.broken"
 COLUMNS = ("seq", *chain.FIELDS, "hash")
 
@@ -78,10 +79,10 @@ class Verifier:
         return None
 
     def end_of_export(self) -> Fault | None:
-        """An export ends with a checkpoint; without one its tail was cut off."""
-        if self.kind == CHECKPOINT:
+        """The last entry of an export says that it was made; without it, its tail was cut off."""
+        if self.kind == EXPORTED:
             return None
-        return Fault(self.seq, "The export does not end with a checkpoint: what came after this is missing.")
+        return Fault(self.seq, f"The export does not end with {EXPORTED}: what came after this is missing.")
 
     def _shape(self, fields: Mapping[str, Any]) -> Fault | None:
         missing = [name for name in COLUMNS if name not in fields]

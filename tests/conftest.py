@@ -30,11 +30,9 @@ def emptied_between_tests():
     empty = TransactionTestCase._fixture_teardown
 
     def as_owner(self):
-        with connection.schema_editor() as editor:
-            triggers.drop(editor)
+        triggers.drop(connection)
         empty(self)
-        with connection.schema_editor() as editor:
-            triggers.create(editor)
+        triggers.create(connection)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", as_owner)

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from approvals import audit
 from approvals.audit import audited
 from approvals.models import AuditEntry, AuditHead
-from approvals.verify import CHECKPOINT, Fault, Head, Verifier
+from approvals.verify import CHECKPOINT, EXPORTED, Fault, Head, Verifier
 
 EVERY = timedelta(seconds=60)
 BATCH = 500  # heads that one checkpoint writes down: about 60 kB
@@ -47,15 +47,9 @@ def _checkpoint() -> int:
     if heads:
         # Those that were locked cannot have moved since.
         AuditHead.objects.filter(pk__in=[head.pk for head in heads]).update(checked=F("position"))
-        _write_down(heads)
+        ends = {head.chain: [head.position, head.hash] for head in heads}
+        audit.record(CHECKPOINT, "system", heads=ends)
     return len(heads)
-
-
-def _write_down(heads: list[AuditHead]) -> AuditEntry:
-    data = {head.chain: [head.position, head.hash] for head in heads}
-    found = audit.entry(CHECKPOINT, "system", heads=data)
-    audit.write(found)
-    return found
 
 
 def _moved() -> Any:
@@ -70,10 +64,14 @@ def _locked(heads: Any) -> Any:
 
 
 def export(after: int = 0) -> Iterator[dict[str, Any]]:
-    """All entries behind number `after`, oldest first. The last one is a checkpoint that covers the others."""
+    """All entries behind number `after`, oldest first. The last one says that this export was made.
+
+    A checkpoint before it covers all others, so that the export can be verified without the database.
+    """
     checkpoint()
     with audited():
-        last = _write_down([])
+        last = audit.entry(EXPORTED, "system")
+        audit.write(last)
     entries = AuditEntry.objects.filter(seq__gt=after, seq__lte=last.seq).order_by("seq")
     yield from map(audit.fields, entries.iterator(chunk_size=1000))
 
