@@ -6,10 +6,13 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from agents import providers
+from agents.actions import runs
 from agents.models import Agent, Message, Run, Session
+from agents.states import RunStatus
 from approvals.admin_base import Audited, ReadOnly
 
 
@@ -81,6 +84,18 @@ class RunAdmin(ReadOnly):
     list_display = ("id", "session", "status", "epoch", "attempts", "steps", "error_code", "created_at")
     list_select_related = ("session",)
     list_filter = ("status", "error_code")
+    actions = ("try_again", "give_up")
+
+    @admin.action(description="Try the selected runs again that were set aside", permissions=["view"])
+    def try_again(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
+        count = sum(runs.release_from_quarantine(run, request.user.get_username()) for run in queryset)
+        self.message_user(request, f"{count} of {len(queryset)} try again; the others are not set aside.")
+
+    @admin.action(description="Give the selected runs up that were set aside", permissions=["view"])
+    def give_up(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
+        set_aside = queryset.filter(status=RunStatus.QUARANTINED)
+        count = sum(runs.stop(run, request.user.get_username()) for run in set_aside)
+        self.message_user(request, f"{count} given up; what they had not started is cancelled.")
 
 
 @admin.register(Message)

@@ -16,7 +16,7 @@ from approvals.actions import changes
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
     """Rows that only actions write."""
 
-    actions = None
+    actions: Any = None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

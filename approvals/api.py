@@ -17,21 +17,26 @@ from ninja import Field, Router, Schema
 from ninja.security import HttpBearer
 from redis.exceptions import RedisError
 
-from approvals import events, permissions
-from approvals.actions import decisions, tokens
+from approvals import audit, events, permissions
+from approvals.actions import decisions, settlements, tokens
 from approvals.durations import parse_duration
 from approvals.errors import InvalidInput, NotFound, Refusal
 from approvals.fields import storable
 from approvals.hub import hub
-from approvals.models import ToolCall, TrustGrant
-from approvals.states import Choice, Status
+from approvals.models import AuditEntry, ToolCall, TrustGrant
+from approvals.states import Choice, Outcome, Status
 
 PAGE = 50
+ENTRIES = 200
 LONGEST_WAIT = 60.0
 
 
 class MissingScope(Refusal):
     code, http_status = "missing_scope", 403
+
+
+class NotAnAuditor(Refusal):
+    code, http_status = "not_an_auditor", 403
 
 
 class Token(HttpBearer):
@@ -65,6 +70,7 @@ class DecisionOut(Schema):
     at: str
     digest: str
     version: int
+    undone_at: str | None = Field(None, description="It counts no more from then on.")
 
 
 class CallOut(Schema):
@@ -86,6 +92,7 @@ class CallOut(Schema):
     requested_at: str
     policy: str
     why: str
+    fault: str = Field("", description="Why it did not run as decided, or why its outcome is unknown.")
     trustable: bool
     expires_at: str | None
     decisions: list[DecisionOut]
@@ -112,6 +119,42 @@ class DecisionIn(Schema):
     arguments: dict[str, Any] | None = None
     confirm: str = ""
     trust: TrustIn | None = None
+
+
+class UndoIn(Schema):
+    """`version` is that of the decided call."""
+
+    version: int
+
+
+class SettlementIn(Schema):
+    """`version` and `digest` are those of the call that was looked at."""
+
+    outcome: Literal["happened", "run_again", "give_up"]
+    version: int
+    digest: str
+    comment: str = ""
+
+
+class EntryOut(Schema):
+    """An audit entry; `hash` covers the others and `prev`, the hash of the entry before in its session's chain."""
+
+    seq: int
+    at: str
+    kind: str
+    actor: str
+    session: str
+    call: str
+    tool: str
+    digest: str
+    data: dict[str, Any]
+    prev: str
+    hash: str
+
+
+class TrailOut(Schema):
+    items: list[EntryOut]
+    next: int | None
 
 
 class Problem(Schema):
@@ -145,6 +188,7 @@ def call_out(call: ToolCall) -> dict[str, Any]:
         "requested_at": call.requested_at.isoformat(),
         "policy": call.policy,
         "why": call.why,
+        "fault": call.fault,
         "trustable": call.trustable,
         "expires_at": call.expires_at.isoformat() if call.expires_at else None,
         "decisions": [_decision_out(decision) for decision in call.decisions.all()],
@@ -160,6 +204,7 @@ def _decision_out(decision: Any) -> dict[str, Any]:
         "at": decision.at.isoformat(),
         "digest": decision.digest,
         "version": decision.version,
+        "undone_at": decision.undone_at.isoformat() if decision.undone_at else None,
     }
 
 
@@ -226,7 +271,34 @@ def decide(request: HttpRequest, call_id: UUID, payload: DecisionIn) -> dict[str
         trust_for=parse_duration(trust.expires_in) if trust.expires_in is not None else None,
         trust_uses=trust.max_uses,
     )
-    call = decisions.decide(call_id, person(request), ruling)
+    return _shown(decisions.decide(call_id, person(request), ruling))
+
+
+@router.post(
+    "/{call_id}/undo",
+    response={200: CallOut, 403: Problem, 404: Problem, 409: Problem},
+    auth=Token("review"),
+    summary="Undo your decision",
+)
+def undo(request: HttpRequest, call_id: UUID, payload: UndoIn) -> dict[str, Any]:
+    """As long as nothing has come of it; afterwards 409 `too_late`."""
+    return _shown(decisions.undo(call_id, person(request), payload.version))
+
+
+@router.post(
+    "/{call_id}/settlement",
+    response={200: CallOut, 403: Problem, 404: Problem, 409: Problem, 422: Problem},
+    auth=Token("review"),
+    summary="Settle a call whose outcome is unknown",
+)
+def settle(request: HttpRequest, call_id: UUID, payload: SettlementIn) -> dict[str, Any]:
+    """`happened` and `give_up` want a comment; `run_again` is an approval and follows its rules."""
+    outcome = Outcome(payload.outcome)
+    settlement = settlements.Settlement(outcome, payload.version, payload.digest, payload.comment)
+    return _shown(settlements.settle(call_id, person(request), settlement))
+
+
+def _shown(call: ToolCall) -> dict[str, Any]:
     return call_out(with_people(ToolCall.objects.all()).get(pk=call.pk))
 
 
@@ -287,6 +359,20 @@ def _uuid(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise InvalidInput("The cursor is not one that this API gave. Leave it out to start over.") from None
+
+
+trail = Router(tags=["audit"])
+
+
+@trail.get("", response=TrailOut, auth=Token("admin"), summary="The audit trail")
+def read_trail(request: HttpRequest, after: int = 0) -> dict[str, Any]:
+    """Entries behind number `after`, oldest first, 200 at a time; `next` is where to go on, null at the end."""
+    if not permissions.may_audit(person(request)):
+        raise NotAnAuditor("Only administrators read the audit trail.")
+    entries = AuditEntry.objects.filter(seq__gt=min(max(after, 0), 2**62)).order_by("seq")
+    found = list(entries[: ENTRIES + 1])
+    shown = [audit.fields(entry) for entry in found[:ENTRIES]]
+    return {"items": shown, "next": shown[-1]["seq"] if len(found) > ENTRIES else None}
 
 
 def problem(code: str, status: int, title: str, detail: str, **extra: Any) -> dict[str, Any]:

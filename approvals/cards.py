@@ -24,6 +24,7 @@ from approvals.presentation import Row, mark, raw, rows, span, summary
 from approvals.states import Choice, Status
 
 REMEMBERED = timedelta(days=30)
+UNDO_SHOWN = timedelta(minutes=1)  # a denial; the agent has gone on by then
 TRUST_CHOICES = (timedelta(hours=1), timedelta(hours=8))
 
 
@@ -186,6 +187,21 @@ class Card:
     @property
     def pending(self) -> bool:
         return self.call.status == Status.PENDING
+
+    @property
+    def unknown(self) -> bool:
+        return self.call.status == Status.UNKNOWN
+
+    @property
+    def may_undo(self) -> bool:
+        """This person's own decision, as long as nothing has come of an approval. Denials are undone while the agent
+        waits for other calls; whether it does is known when it is tried."""
+        made = self.decision
+        mine = made is not None and made.by_id == self.user.pk
+        recent = self.call.decided_at is not None and self.now - self.call.decided_at < UNDO_SHOWN
+        return mine and (
+            self.call.status == Status.APPROVED or (recent and self.call.status == Status.DENIED)
+        )
 
     @cached_property
     def refusal(self) -> Refusal | None:

@@ -240,7 +240,9 @@ class AuditEntry(models.Model):
     tool = models.CharField(max_length=100, blank=True)
     digest = models.CharField(max_length=64, blank=True)
     data = JSONTextField(default=dict)
-    prev = models.CharField(max_length=80, blank=True, help_text="The hash of the entry before, in its chain.")
+    prev = models.CharField(
+        max_length=80, blank=True, help_text="The hash of the entry before, in its chain."
+    )
     hash = models.CharField(max_length=80)
 
     class Meta:
@@ -269,9 +271,7 @@ class AuditHead(models.Model):
 
     class Meta:
         indexes: ClassVar = [
-            models.Index(
-                fields=["chain"], name="audit_unchecked", condition=Q(position__gt=F("checked"))
-            ),
+            models.Index(fields=["chain"], name="audit_unchecked", condition=Q(position__gt=F("checked"))),
         ]
 
     def __str__(self) -> str:

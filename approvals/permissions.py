@@ -55,6 +55,11 @@ def may_review(user: Person) -> bool:
     return any(_groups(user).values())
 
 
+def may_audit(user: Person) -> bool:
+    """May read the audit trail."""
+    return isinstance(user, User) and user.is_active and user.has_perm("approvals.view_auditentry")
+
+
 def may_see(user: Person, call: ToolCall) -> bool:
     """Whether `visible_calls` holds the call; no query."""
     names = group_names(user)

@@ -11,4 +11,6 @@ urlpatterns = [
     path("count/", views.count, name="count"),
     path("<uuid:call_id>/", views.call, name="call"),
     path("<uuid:call_id>/decide", views.decide, name="decide"),
+    path("<uuid:call_id>/undo", views.undo, name="undo"),
+    path("<uuid:call_id>/settle", views.settle, name="settle"),
 ]

@@ -41,7 +41,9 @@ class Verifier:
         self._last: dict[str, str] = defaultdict(str)
         self._count: dict[str, int] = defaultdict(int)
         self._seqs: dict[str, int] = defaultdict(int)
-        self._hashes: dict[str, dict[int, str]] = defaultdict(dict)  # those that no checkpoint has covered yet
+        self._hashes: dict[str, dict[int, str]] = defaultdict(
+            dict
+        )  # those that no checkpoint has covered yet
         self.entries = 0
         self.seq = 0
         self.kind = ""
@@ -88,7 +90,9 @@ class Verifier:
         missing = [name for name in COLUMNS if name not in fields]
         texts = [name for name in COLUMNS if name not in ("seq", "data")]
         if missing or not all(isinstance(fields[name], str) for name in texts):
-            return Fault(self.seq, f"What follows is no audit entry (it lacks {', '.join(missing) or 'text'}).")
+            return Fault(
+                self.seq, f"What follows is no audit entry (it lacks {', '.join(missing) or 'text'})."
+            )
         if not isinstance(fields["seq"], int) or fields["seq"] <= self.seq:
             return Fault(self.seq, "What follows is out of order.")
         return None
@@ -96,7 +100,9 @@ class Verifier:
     def _link(self, fields: Mapping[str, Any]) -> Fault | None:
         seq, name = fields["seq"], fields["session"]
         if not chain.knows_key(self._keys, fields["hash"]):
-            return Fault(seq, "It was signed with a key that AUDIT_KEYS does not hold, or its hash was changed.")
+            return Fault(
+                seq, "It was signed with a key that AUDIT_KEYS does not hold, or its hash was changed."
+            )
         if not chain.entry_is_genuine(self._keys, fields, fields["hash"]):
             return Fault(seq, "It was changed, or Nod did not write it.")
         if fields["prev"] != self._last[name]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -15,15 +16,17 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import trigger_client_event
 
 from approvals import permissions
-from approvals.actions import decisions
+from approvals.actions import decisions, settlements
 from approvals.actions.decisions import Ruling
+from approvals.actions.settlements import Settlement
 from approvals.cards import Card, list_rows
 from approvals.errors import AlreadyDecided, CommentRequired, InvalidInput, NotFound, NotTrustable, Refusal
 from approvals.models import ToolCall
 from approvals.requests import Request, wants
-from approvals.states import Choice, Status
+from approvals.states import Choice, Outcome, Status
 
 LATELY = 10
+INCOMPLETE = "The form was not complete. Reload the page and decide again."
 PAGE = 50
 
 
@@ -41,6 +44,15 @@ def _pending(request: Request) -> QuerySet[ToolCall]:
     return _calls(request).filter(status=Status.PENDING).order_by("requested_at", "pk")
 
 
+def _unknown(request: Request) -> QuerySet[ToolCall]:
+    """Calls that a person has to settle; an agent waits for each."""
+    return _calls(request).filter(status=Status.UNKNOWN).order_by("finished_at", "pk")
+
+
+def _next(request: Request) -> ToolCall | None:
+    return _pending(request).first() or _unknown(request).first()
+
+
 @never_cache
 @require_safe
 def queue(request: Request) -> HttpResponse:
@@ -48,7 +60,7 @@ def queue(request: Request) -> HttpResponse:
     _reviewer(request)
     if wants(request, "queue-list"):
         return render(request, "queue.html#list", _list(request, request.GET.get("selected", "")))
-    oldest = _pending(request).first()
+    oldest = _next(request)
     card = Card(oldest, request.user) if oldest else None
     if wants(request, "desk-detail"):
         return render(request, "queue.html#detail", {"card": card}) if card else HttpResponse(status=204)
@@ -72,11 +84,30 @@ def call(request: Request, call_id: UUID) -> HttpResponse:
 @require_POST
 def decide(request: Request, call_id: UUID) -> HttpResponse:
     """Approve, deny or trust. Answers with the card as it stands then."""
+    return _act(request, call_id, lambda: decisions.decide(call_id, request.user, _ruling(request)))
+
+
+@never_cache
+@require_POST
+def undo(request: Request, call_id: UUID) -> HttpResponse:
+    """Take one's own decision back."""
+    return _act(request, call_id, lambda: decisions.undo(call_id, request.user, _version(request)))
+
+
+@never_cache
+@require_POST
+def settle(request: Request, call_id: UUID) -> HttpResponse:
+    """Say what became of a call whose outcome is unknown."""
+    return _act(request, call_id, lambda: settlements.settle(call_id, request.user, _settlement(request)))
+
+
+def _act(request: Request, call_id: UUID, act: Callable[[], ToolCall]) -> HttpResponse:
+    """Does it, and answers with the card as it stands then."""
     _reviewer(request)
     card = Card(_find(request, call_id), request.user)
     status = 200
     try:
-        decisions.decide(call_id, request.user, _ruling(request))
+        act()
     except NotFound as refused:
         raise Http404(refused.message) from None
     except Refusal as refused:
@@ -147,8 +178,9 @@ def _page(request: Request, card: Card | None, *, chosen: bool, status: int = 20
 
 def _list(request: Request, selected: str) -> dict[str, Any]:
     pending = list_rows(_pending(request))
+    unknown = list_rows(_unknown(request))
     lately = _calls(request).filter(decided_at__isnull=False).order_by("-decided_at")[:LATELY]
-    return {"pending": pending, "lately": list_rows(lately), "selected": selected}
+    return {"pending": pending, "unknown": unknown, "lately": list_rows(lately), "selected": selected}
 
 
 def _find(request: Request, call_id: UUID) -> ToolCall:
@@ -158,26 +190,41 @@ def _find(request: Request, call_id: UUID) -> ToolCall:
     return found
 
 
+def _version(request: Request) -> int:
+    """The version of the call that the form was for."""
+    version = request.POST.get("version", "")
+    if not (version.isascii() and version.isdecimal()) or len(version) > 9:
+        raise InvalidInput(INCOMPLETE)
+    return int(version)
+
+
 def _ruling(request: Request) -> Ruling:
     """What the form says. The action checks what it means."""
-    choice, version = request.POST.get("choice", ""), request.POST.get("version", "")
-    if choice not in Choice.values or not (version.isascii() and version.isdecimal()) or len(version) > 9:
-        raise InvalidInput("The form was not complete. Reload the page and decide again.")
-    seconds = request.POST.get("trust_for", "")
+    choice, seconds = request.POST.get("choice", ""), request.POST.get("trust_for", "")
+    if choice not in Choice.values:
+        raise InvalidInput(INCOMPLETE)
     return Ruling(
         choice=Choice(choice),
-        version=int(version),
+        version=_version(request),
         digest=request.POST.get("digest", ""),
         comment=request.POST.get("comment", ""),
         trust_for=timedelta(seconds=int(seconds)) if seconds.isdecimal() and len(seconds) < 9 else None,
     )
 
 
+def _settlement(request: Request) -> Settlement:
+    outcome = request.POST.get("outcome", "")
+    if outcome not in Outcome.values:
+        raise InvalidInput(INCOMPLETE)
+    note = request.POST.get("comment", "")
+    return Settlement(Outcome(outcome), _version(request), request.POST.get("digest", ""), note)
+
+
 def _explain(card: Card, refused: Refusal, request: Request) -> None:
     """Put a refusal where it belongs: beside the field of the open form, or over the buttons."""
     card.form = _open_form(request.POST.get("choice"))
     card.comment = request.POST.get("comment", "")
-    if card.form and isinstance(refused, CommentRequired | InvalidInput | NotTrustable):
+    if (card.form or card.unknown) and isinstance(refused, CommentRequired | InvalidInput | NotTrustable):
         card.field_error = refused.message
     elif isinstance(refused, AlreadyDecided) and card.decision:
         verb = "denied" if card.decision.choice == Choice.DENY else "approved"

@@ -17,7 +17,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from agents.api import router as sessions
-from approvals.api import problem
+from approvals.api import problem, trail
 from approvals.api import router as calls
 from approvals.errors import Refusal
 
@@ -31,6 +31,7 @@ api = NinjaAPI(
 )
 api.add_router("sessions", sessions)
 api.add_router("calls", calls)
+api.add_router("audit", trail)
 
 
 def urls() -> tuple[list[Any], str, str]:

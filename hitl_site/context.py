@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from approvals import permissions
-from approvals.states import Status
+from approvals.states import UNSETTLED
 
 
 class Desk:
@@ -38,9 +38,13 @@ class Desk:
         return permissions.may_review(self._user)
 
     @cached_property
+    def may_audit(self) -> bool:
+        return permissions.may_audit(self._user)
+
+    @cached_property
     def pending(self) -> int:
         """How many calls wait that this person sees."""
-        return permissions.visible_calls(self._user).filter(status=Status.PENDING).count()
+        return permissions.visible_calls(self._user).filter(status__in=UNSETTLED).count()
 
 
 def desk(request: HttpRequest) -> dict[str, Any]:

@@ -91,7 +91,9 @@ def audit_keys(name: str, secret: str) -> list[bytes]:
     given = value(env.list, name, [], "Give keys separated by commas, the newest first.")
     keys = [key.strip() for key in given if key.strip()]
     if any(len(key) < 32 for key in keys):
-        raise ImproperlyConfigured(f"{name} has a key that is too short. Give at least 32 random characters each.")
+        raise ImproperlyConfigured(
+            f"{name} has a key that is too short. Give at least 32 random characters each."
+        )
     return [key.encode() for key in keys] or [hashlib.sha256(f"nod audit trail:{secret}".encode()).digest()]
 
 

@@ -5,6 +5,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 
 from agents.views import outbox
+from approvals.audit_views import trail
 from hitl_site import health, views
 from hitl_site.api import urls as api_urls
 
@@ -18,6 +19,7 @@ urlpatterns = [
     path("logout/", LogoutView.as_view(), name="logout"),
     path("chat/", include("agents.urls")),
     path("approvals/", include("approvals.urls")),
+    path("audit/", trail, name="audit"),
     path("admin/", admin.site.urls),
     path("api/v1/", api_urls()),
     path("outbox/", outbox, name="outbox"),  # 404 outside a demo

@@ -27,7 +27,7 @@ from tests.fakes.model import ScriptedModel
 @pytest.fixture(autouse=True, scope="session")
 def emptied_between_tests():
     """Transactional tests end with empty tables. The audit trail refuses that, to all but the database's owner."""
-    empty = TransactionTestCase._fixture_teardown
+    empty = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
 
     def as_owner(self):
         triggers.drop(connection)

@@ -195,7 +195,9 @@ def put_back(run_id: str, *, told: bool) -> None:
 def require_active(run_id: str) -> None:
     """Raises TooLate when the run has ended: nothing would take its calls up."""
     if not Run.objects.filter(pk=run_id, status__in=ACTIVE).exists():
-        raise TooLate("The agent's run has ended, so nothing can run again. Say what happened, or give it up.")
+        raise TooLate(
+            "The agent's run has ended, so nothing can run again. Say what happened, or give it up."
+        )
 
 
 def sweep(limit: int = 200) -> int:

@@ -4,23 +4,38 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('agents', '0002_initial'),
+        ("agents", "0002_initial"),
     ]
 
     operations = [
         migrations.RemoveConstraint(
-            model_name='run',
-            name='run_one_active_a_session',
+            model_name="run",
+            name="run_one_active_a_session",
         ),
         migrations.AlterField(
-            model_name='run',
-            name='status',
-            field=models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('waiting', 'Waiting'), ('quarantined', 'Set aside'), ('done', 'Done'), ('failed', 'Failed'), ('stopped', 'Stopped')], default='queued', max_length=11),
+            model_name="run",
+            name="status",
+            field=models.CharField(
+                choices=[
+                    ("queued", "Queued"),
+                    ("running", "Running"),
+                    ("waiting", "Waiting"),
+                    ("quarantined", "Set aside"),
+                    ("done", "Done"),
+                    ("failed", "Failed"),
+                    ("stopped", "Stopped"),
+                ],
+                default="queued",
+                max_length=11,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.UniqueConstraint(condition=models.Q(('status__in', ('queued', 'running', 'waiting', 'quarantined'))), fields=('session',), name='run_one_active_a_session'),
+            model_name="run",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("status__in", ("queued", "running", "waiting", "quarantined"))),
+                fields=("session",),
+                name="run_one_active_a_session",
+            ),
         ),
     ]

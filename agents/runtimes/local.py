@@ -101,9 +101,7 @@ def effect(gate: port.Gate) -> Callable[..., AsyncGenerator[Any, None]]:
     return around
 
 
-async def _run(
-    gate: port.Gate, started: port.Started, context: Any, next_fn: Any
-) -> port.Settled | port.Ask:
+async def _run(gate: port.Gate, started: port.Started, context: Any, next_fn: Any) -> port.Settled | port.Ask:
     changed = context.replace(tool_use={**context.tool_use, "input": started.arguments})
     try:
         with idempotency_key_is(started.key):

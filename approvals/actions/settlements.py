@@ -65,7 +65,13 @@ def _changes(outcome: Outcome, who: str, note: str) -> dict[str, Any]:
             told = f"{who} gave it up: {note} It may or may not have happened. Do not try it again."
             return {"status": Status.FAILED, "result": [{"text": told}]}
         case _:
-            again = {"started_at": None, "finished_at": None, "executable_until": None, "fault": "", "why": ""}
+            again = {
+                "started_at": None,
+                "finished_at": None,
+                "executable_until": None,
+                "fault": "",
+                "why": "",
+            }
             return {"status": Status.APPROVED, "decided_at": Now(), **again}
 
 

@@ -5,25 +5,40 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('approvals', '0002_audit_chain'),
+        ("approvals", "0002_audit_chain"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='decision',
-            name='undone_at',
-            field=models.DateTimeField(blank=True, help_text='It counts no more from then on.', null=True),
+            model_name="decision",
+            name="undone_at",
+            field=models.DateTimeField(blank=True, help_text="It counts no more from then on.", null=True),
         ),
         migrations.AddField(
-            model_name='toolcall',
-            name='fault',
-            field=models.CharField(blank=True, choices=[('arguments_changed', 'Its arguments are not those that were approved'), ('request_changed', 'The agent asks for something else than what was approved'), ('definition_changed', 'The tool was changed after the decision'), ('blocked', 'A policy blocks it now'), ('too_late', 'The approval was not used in time'), ('worker_died', 'The worker died while it ran'), ('stopped', 'The worker was stopped while it ran'), ('timed_out', 'It took too long, and nobody waited for its end')], help_text='Why it did not run as decided.', max_length=30),
+            model_name="toolcall",
+            name="fault",
+            field=models.CharField(
+                blank=True,
+                choices=[
+                    ("arguments_changed", "Its arguments are not those that were approved"),
+                    ("request_changed", "The agent asks for something else than what was approved"),
+                    ("definition_changed", "The tool was changed after the decision"),
+                    ("blocked", "A policy blocks it now"),
+                    ("too_late", "The approval was not used in time"),
+                    ("worker_died", "The worker died while it ran"),
+                    ("stopped", "The worker was stopped while it ran"),
+                    ("timed_out", "It took too long, and nobody waited for its end"),
+                ],
+                help_text="Why it did not run as decided.",
+                max_length=30,
+            ),
         ),
         migrations.AddIndex(
-            model_name='toolcall',
-            index=models.Index(condition=models.Q(('status', 'unknown')), fields=['finished_at'], name='call_unknown'),
+            model_name="toolcall",
+            index=models.Index(
+                condition=models.Q(("status", "unknown")), fields=["finished_at"], name="call_unknown"
+            ),
         ),
     ]

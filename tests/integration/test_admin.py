@@ -81,14 +81,12 @@ def test_a_disabled_policy_does_not_count(office, model, alice):
 def test_it_writes_down_what_was_and_what_is(office):
     policy = ToolPolicy.objects.get(tool="send_email")
     group = Group.objects.create(name="finance")
-    AuditEntry.objects.all().delete()
     save(
         office,
         page(ToolPolicy, "change", policy.pk),
         {**as_form(policy), "effect": "allow", "groups": [group.pk]},
     )
-    entry = AuditEntry.objects.get()
-    assert (entry.kind, entry.actor) == ("policy.changed", "admin")
+    entry = AuditEntry.objects.get(kind="policy.changed", actor="admin")
     before, after = entry.data["before"], entry.data["after"]
     assert (before["effect"], after["effect"]) == ("ask", "allow")
     assert (before["groups"], after["groups"]) == ([], ["finance"])
@@ -96,7 +94,6 @@ def test_it_writes_down_what_was_and_what_is(office):
 
 
 def test_it_writes_down_new_and_deleted_policies(office):
-    AuditEntry.objects.all().delete()
     save(office, page(ToolPolicy, "add"), POLICY)
     policy = ToolPolicy.objects.get(name="No mail")
     office.post(page(ToolPolicy, "delete", policy.pk), {"post": "yes"})
@@ -110,7 +107,7 @@ def test_it_writes_down_new_and_deleted_policies(office):
         },
     )
     assert not ToolPolicy.objects.exists()
-    entries = list(AuditEntry.objects.filter(kind="policy.changed").order_by("seq"))
+    entries = list(AuditEntry.objects.filter(kind="policy.changed", actor="admin").order_by("seq"))
     assert (entries[0].data["before"], entries[0].data["after"]["effect"]) == (None, "block")
     assert (entries[1].data["before"]["effect"], entries[1].data["after"]) == ("block", None)
     assert len(entries) == 2 + 5
@@ -293,7 +290,6 @@ def test_people_who_decided_cannot_be_deleted(everything, rita):
 @pytest.mark.django_db(transaction=True)
 def test_it_deletes_many_policies_outside_a_test_s_transaction(transactional_db, office):
     names = sorted(ToolPolicy.objects.values_list("name", flat=True))
-    AuditEntry.objects.all().delete()
     fields = {
         "action": "delete_selected",
         "post": "yes",

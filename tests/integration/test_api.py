@@ -19,11 +19,12 @@ from agents.models import Run, Session
 from agents.states import RunStatus
 from approvals import api as approvals_api
 from approvals import events
+from approvals.actions import calls as call_actions
 from approvals.actions import tokens
 from approvals.fields import storable
 from approvals.hub import Hub
 from approvals.models import ApiToken, AuditEntry, ToolCall, TrustGrant
-from approvals.states import Status
+from approvals.states import Fault, Status
 from tests.desk import approve, calls, chat, deny, last_run, pass_by, pending, trust, work
 from tests.fakes.model import Use
 
@@ -290,11 +291,63 @@ def test_it_shows_a_call_whole(reviewing, call, alice):
         "requested_at": call.requested_at.isoformat(),
         "policy": "Ask before mail goes out",
         "why": "",
+        "fault": "",
         "trustable": True,
         "expires_at": call.expires_at.isoformat(),
         "decisions": [],
         "result": None,
     }
+
+
+def test_it_undoes_a_decision(reviewing, call):
+    body = {"decision": "approve", "version": 1, "digest": call.digest}
+    assert reviewing.post(f"calls/{call.pk}/decisions", body).json()["version"] == 2
+    shown = reviewing.post(f"calls/{call.pk}/undo", {"version": 2})
+    assert (shown.status_code, shown.json()["status"], shown.json()["version"]) == (200, "pending", 3)
+    assert shown.json()["decisions"][0]["undone_at"]
+    again = reviewing.post(f"calls/{call.pk}/undo", {"version": 3})
+    assert (again.status_code, again.json()["code"]) == (409, "too_late")
+
+
+def test_it_settles_what_nobody_knows(reviewing, as_, call, rita, alice):
+    approve(call, rita)
+    ToolCall.objects.update(status=Status.STARTED)
+    call_actions.mark_unknown(ToolCall.objects.get(), Fault.WORKER_DIED)
+    seen = reviewing.get(f"calls/{call.pk}").json()
+    assert (seen["status"], seen["fault"]) == ("unknown", "worker_died")
+    body = {"outcome": "happened", "version": seen["version"], "digest": seen["digest"]}
+    path = f"calls/{call.pk}/settlement"
+    assert as_(alice, "chat", "review").post(path, body).status_code == 403
+    assert reviewing.post(path, body).json()["code"] == "comment_required"
+    assert reviewing.post(path, body | {"outcome": "perhaps"}).status_code == 422
+    shown = reviewing.post(path, body | {"comment": "It is there."})
+    assert (shown.status_code, shown.json()["status"]) == (200, "succeeded")
+    assert reviewing.post(path, body | {"comment": "Once more."}).json()["code"] == "already_decided"
+
+
+def test_it_shows_the_audit_trail_to_administrators(as_, call, admin, rita):
+    api = as_(admin, "admin")
+    entries = api.get("audit").json()["items"]
+    mine = [entry for entry in entries if entry["call"] == str(call.pk)]
+    assert [entry["kind"] for entry in mine] == ["call.requested", "call.pending"]
+    assert mine[1]["prev"] == mine[0]["hash"]
+    assert [entry["seq"] for entry in api.get(f"audit?after={mine[0]['seq']}").json()["items"]][0] == mine[1][
+        "seq"
+    ]
+    assert api.get(f"audit?after={10**30}").json() == {"items": [], "next": None}
+    assert as_(rita, "admin").get("audit").json()["code"] == "not_an_auditor"
+    assert as_(admin, "review").get("audit").json()["code"] == "missing_scope"
+
+
+def test_it_pages_through_the_audit_trail(as_, admin, monkeypatch):
+    monkeypatch.setattr(approvals_api, "ENTRIES", 3)
+    api, after, seen = as_(admin, "admin"), 0, []
+    while after is not None:
+        answer = api.get(f"audit?after={after}").json()
+        seen += [entry["seq"] for entry in answer["items"]]
+        after = answer["next"]
+    assert seen == sorted(set(seen))
+    assert len(seen) == AuditEntry.objects.count()
 
 
 def test_it_shows_a_call_to_its_parties(as_, call, alice, rita, admin):

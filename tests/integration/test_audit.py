@@ -265,7 +265,7 @@ def verify_file(tmp_path, lines, capsys):
 
 
 def test_it_exports_the_fields_of_the_contract(exported):
-    names = "seq at kind actor session call tool digest data prev hash".split()
+    names = ["seq", "at", "kind", "actor", "session", "call", "tool", "digest", "data", "prev", "hash"]
     assert all(list(json.loads(line)) == names for line in exported)
 
 
@@ -288,7 +288,19 @@ def test_an_export_verifies_by_itself(exported, tmp_path, capsys, db):
         lambda lines: [*lines[:2], '{"seq": "2"}', *lines[2:]],
         lambda lines: [],
     ],
-    ids="changed deleted first-deleted reordered cut cut-more chain-dropped doubled garbage half empty".split(),
+    ids=[
+        "changed",
+        "deleted",
+        "first-deleted",
+        "reordered",
+        "cut",
+        "cut-more",
+        "chain-dropped",
+        "doubled",
+        "garbage",
+        "half",
+        "empty",
+    ],
 )
 def test_it_finds_tampering_in_an_export(exported, tmp_path, capsys, tamper, db):
     code, printed = verify_file(tmp_path, tamper(exported), capsys)
@@ -324,7 +336,11 @@ def test_the_command_names_the_first_bad_entry(owner, noted, capsys):
     ],
 )
 def test_the_database_refuses_to_change_it(noted, statement):
-    with pytest.raises(DatabaseError, match="never changed"), transaction.atomic(), connection.cursor() as cursor:
+    with (
+        pytest.raises(DatabaseError, match="never changed"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
         cursor.execute(statement)
     assert entries(kind="test.noted") == noted
 
@@ -332,7 +348,9 @@ def test_the_database_refuses_to_change_it(noted, statement):
 def test_postgresql_refuses_to_empty_it(noted):
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no TRUNCATE")
-    with pytest.raises(DatabaseError, match="never changed"), transaction.atomic(), connection.cursor() as cursor:
+    with (
+        pytest.raises(DatabaseError, match="never changed"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
         cursor.execute("TRUNCATE approvals_auditentry")
-
-

@@ -16,7 +16,7 @@ from approvals.actions.verdicts import Judged, Request, examine
 from approvals.digest import call_digest, canonical
 from approvals.errors import InvalidArguments, LostClaim, NotFound, Refusal
 from approvals.models import AuditEntry, Tool, ToolCall, ToolPolicy
-from approvals.states import Effect, Fault, NEXT, Status
+from approvals.states import NEXT, Effect, Fault, Status
 from tests.desk import approve, chat, deny, kinds, pending
 from tests.fakes.model import Use
 

@@ -15,9 +15,13 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from approvals import audit_views
+from approvals.actions import calls as call_actions
+from approvals.actions import decisions
+from approvals.actions.decisions import Ruling
 from approvals.digest import call_digest
 from approvals.models import Decision, Tool, ToolCall, TrustGrant
-from approvals.states import Choice, Status
+from approvals.states import Choice, Fault, Status
 from tests import desk
 
 MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "Hello,\n\nwhat is in it?"}
@@ -417,3 +421,116 @@ def test_it_filters_history(as_rita, alice, remy):
 @pytest.mark.parametrize("query", ["status=nope", "before=nope", "status=%27&before=%00"])
 def test_it_takes_any_query_for_history(as_rita, call, query):
     assert as_rita.get(f"/approvals/history/?{query}").status_code == 200
+
+
+# --- Undo, and calls whose outcome is unknown -------------------------------------------------------------
+def act(client, call, action, **fields):
+    return client.post(reverse(f"approvals:{action}", args=[call.pk]), {"version": call.version, **fields})
+
+
+@pytest.fixture
+def unknown(call, rita):
+    decisions.decide(call.pk, rita, Ruling(Choice.APPROVE, call.version, call.digest))
+    ToolCall.objects.filter(pk=call.pk).update(status=Status.STARTED, started_at=timezone.now())
+    call_actions.mark_unknown(ToolCall.objects.get(pk=call.pk), Fault.WORKER_DIED)
+    return ToolCall.objects.get(pk=call.pk)
+
+
+def test_it_offers_to_undo_one_s_own_decision(as_rita, call, remy):
+    assert decide(as_rita, call).status_code == 302
+    call.refresh_from_db()
+    assert "Undo" in text(as_rita.get(page_of(call)))
+    other = Client()
+    other.force_login(remy)
+    assert "Undo" not in text(other.get(page_of(call)))
+    assert act(other, call, "undo").status_code == 409
+    assert act(as_rita, call, "undo").status_code == 302
+    call.refresh_from_db()
+    assert call.status == Status.PENDING
+    assert "Approve" in text(as_rita.get(page_of(call)))
+
+
+def test_it_says_that_it_is_too_late_to_undo(as_rita, call):
+    decide(as_rita, call)
+    ToolCall.objects.filter(pk=call.pk).update(status=Status.SUCCEEDED)
+    call.refresh_from_db()
+    response = act(as_rita, call, "undo")
+    assert response.status_code == 409
+    assert "no decision to undo" in text(response)
+
+
+def test_it_asks_what_became_of_an_unknown_call(as_rita, unknown):
+    queue = text(as_rita.get(QUEUE))
+    assert "Did it happen?" in queue
+    assert "None waiting" not in queue
+    page = text(as_rita.get(page_of(unknown)))
+    for words in ("It happened", "run it again", "Give it up", "The worker died"):
+        assert words in page
+
+
+def test_it_settles_an_unknown_call(as_rita, unknown):
+    fields = {"digest": unknown.digest, "outcome": "happened"}
+    response = act(as_rita, unknown, "settle", **fields)
+    assert response.status_code == 422
+    assert "Say why" in text(response)
+    assert act(as_rita, unknown, "settle", **fields, comment="It is there.").status_code == 302
+    unknown.refresh_from_db()
+    assert unknown.status == Status.SUCCEEDED
+    assert "It is there." in text(as_rita.get(page_of(unknown)))
+
+
+@pytest.mark.parametrize("fields", [{"outcome": "maybe"}, {"outcome": ""}, {"version": "x"}])
+def test_it_settles_nothing_by_an_incomplete_form(as_rita, unknown, fields):
+    data = {"version": unknown.version, "digest": unknown.digest, "outcome": "run_again", **fields}
+    response = as_rita.post(reverse("approvals:settle", args=[unknown.pk]), data)
+    assert response.status_code == 422
+    unknown.refresh_from_db()
+    assert unknown.status == Status.UNKNOWN
+
+
+@pytest.mark.parametrize("action", ["undo", "settle"])
+@pytest.mark.parametrize(("who", "status"), [("alice", 403), ("bob", 403)])
+def test_only_reviewers_undo_and_settle(client, request, unknown, who, status, action):
+    client.force_login(request.getfixturevalue(who))
+    assert act(client, unknown, action, digest=unknown.digest, outcome="run_again").status_code == status
+    assert client.get(reverse(f"approvals:{action}", args=[unknown.pk])).status_code == 405
+
+
+# --- The audit trail ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("who", "status"), [(None, 302), ("alice", 403), ("rita", 403), ("admin", 200)])
+def test_who_reads_the_audit_trail(client, request, call, who, status):
+    if who:
+        client.force_login(request.getfixturevalue(who))
+    assert client.get("/audit/").status_code == status
+
+
+def test_it_searches_the_audit_trail(client, admin, rita, call):
+    decisions.decide(
+        call.pk, rita, Ruling(Choice.DENY, call.version, call.digest, comment="<img onerror>\u202e")
+    )
+    client.force_login(admin)
+
+    def kinds(**query):
+        rows = client.get("/audit/", query).context["entries"]
+        return [row["entry"].kind for row in rows]
+
+    assert kinds(q="rita") == ["call.denied", "decision.made"]
+    assert kinds(q=str(call.pk)) == ["call.denied", "decision.made"]
+    assert kinds(q=call.digest, kind="call.denied") == ["call.denied"]
+    assert kinds(q="rita", since="2999-01-01") == []
+    assert kinds(q="rita", until="2000-01-01") == []
+    page = text(client.get("/audit/", {"q": "rita"}))
+    assert "<img" not in page
+    assert "U+202E" in page
+    for query in ({"since": "soon"}, {"before": "x"}, {"before": "9" * 40}, {"q": "\0"}, {"kind": "<b>"}):
+        assert client.get("/audit/", query).status_code == 200
+
+
+def test_it_pages_through_the_audit_trail(client, admin, monkeypatch):
+    monkeypatch.setattr(audit_views, "PAGE", 3)
+    client.force_login(admin)
+    response = client.get("/audit/")
+    older = response.context["older"]
+    assert [row["entry"].seq for row in client.get("/audit/", {"before": older}).context["entries"]][
+        0
+    ] < older

@@ -36,7 +36,6 @@ from tests.desk import (
     pending,
     settle,
     statuses,
-    trust,
     work,
 )
 from tests.fakes.model import Use

@@ -21,9 +21,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         what = parser.add_subparsers(dest="what", required=True)
         export = what.add_parser("export", help="print it, one JSON object a line, oldest first")
-        export.add_argument("--after", type=int, default=0, metavar="SEQ", help="only entries behind this number")
+        export.add_argument(
+            "--after", type=int, default=0, metavar="SEQ", help="only entries behind this number"
+        )
         verify = what.add_parser("verify", help="exit 1 and name the first bad entry if it was tampered with")
-        verify.add_argument("file", nargs="?", help="an export to verify, - for standard input; else the database")
+        verify.add_argument(
+            "file", nargs="?", help="an export to verify, - for standard input; else the database"
+        )
 
     def handle(self, *, what: str, **options: Any) -> None:
         if what == "export":

@@ -1,0 +1,129 @@
+"""The page of the audit trail, for those who may read it. It changes nothing."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, time, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.dateparse import parse_date
+from django.utils.safestring import SafeString
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from approvals import permissions
+from approvals.fields import storable
+from approvals.models import AuditEntry
+from approvals.presentation import mark
+
+PAGE = 100
+KINDS = [
+    "call.requested",
+    "call.allowed",
+    "call.blocked",
+    "call.pending",
+    "call.approved",
+    "call.denied",
+    "call.expired",
+    "call.cancelled",
+    "call.lapsed",
+    "call.started",
+    "call.succeeded",
+    "call.failed",
+    "call.unknown",
+    "call.settled",
+    "decision.made",
+    "decision.undone",
+    "decision.refused",
+    "trust.granted",
+    "trust.used",
+    "trust.revoked",
+    "policy.changed",
+    "tool.changed",
+    "token.created",
+    "token.revoked",
+    "run.quarantined",
+    "run.released",
+    "audit.checkpoint",
+    "audit.exported",
+    "audit.broken",
+]
+
+
+@never_cache
+@require_safe
+def trail(request: HttpRequest) -> HttpResponse:
+    """The newest entries that fit what was asked for, 100 a page."""
+    if not permissions.may_audit(request.user):
+        raise PermissionDenied("Only administrators read the audit trail.")
+    asked, problem = _asked(request)
+    found = list(_search(asked)[: PAGE + 1])
+    context = {
+        "entries": [_shown(entry) for entry in found[:PAGE]],
+        "older": found[PAGE - 1].seq if len(found) > PAGE else None,
+        "asked": asked,
+        "problem": problem,
+        "kinds": KINDS,
+        "query": _kept(request),
+    }
+    return render(request, "audit.html", context)
+
+
+def _kept(request: HttpRequest) -> str:
+    """The form as a query string, without the place in the list."""
+    return urlencode({name: value for name, value in request.GET.items() if name != "before" and value})
+
+
+def _asked(request: HttpRequest) -> tuple[dict[str, Any], str]:
+    """What the form says, and a sentence about what of it cannot be used."""
+    given = {name: storable(request.GET.get(name, "").strip()) for name in ("q", "kind", "since", "until")}
+    before = request.GET.get("before", "")
+    asked: dict[str, Any] = {**given, "before": int(before) if _number(before) else None}
+    problem = ""
+    for name in ("since", "until"):
+        if given[name] and _day(given[name]) is None:
+            asked[name], problem = "", f"“{given[name]}” is no date. Write it as 2026-03-31."
+    return asked, problem
+
+
+def _number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 19
+
+
+def _day(text: str) -> datetime | None:
+    try:
+        day = parse_date(text)
+    except ValueError:
+        return None
+    return timezone.make_aware(datetime.combine(day, time())) if day else None
+
+
+def _search(asked: dict[str, Any]) -> QuerySet[AuditEntry]:
+    entries = AuditEntry.objects.order_by("-seq")
+    if asked["before"]:
+        entries = entries.filter(seq__lt=asked["before"])
+    if asked["kind"]:
+        entries = entries.filter(kind=asked["kind"])
+    if words := asked["q"]:
+        exact = Q(session=words) | Q(call=words) | Q(actor=words) | Q(tool=words) | Q(digest=words)
+        entries = entries.filter(exact)
+    if asked["since"]:
+        entries = entries.filter(at__gte=_day(asked["since"]))
+    if asked["until"]:
+        day = _day(asked["until"])
+        assert day is not None
+        entries = entries.filter(at__lt=day + timedelta(days=1))
+    return entries
+
+
+def _shown(entry: AuditEntry) -> dict[str, Any]:
+    data: SafeString | str = ""
+    if entry.data:
+        data = mark(json.dumps(entry.data, indent=2, ensure_ascii=False, sort_keys=True))
+    return {"entry": entry, "data": data}
