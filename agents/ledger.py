@@ -10,6 +10,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError, connection
+from django.db.models import Prefetch
 
 from agents.actions import conversations, runs
 from agents.actions.catalogue import definition
@@ -22,9 +23,10 @@ from approvals.actions.verdicts import Judged, Request, examine
 from approvals.digest import canonical
 from approvals.errors import DefinitionChanged, InvalidArguments, LostClaim, NotFound
 from approvals.fields import storable
-from approvals.models import ToolCall
+from approvals.models import Decision, ToolCall
 from approvals.states import UNSETTLED, Effect, Fault, Status
 
+DECISIONS = Prefetch("decisions", Decision.objects.select_related("by"))
 REPEATED = "Invalid call: its id was used before in this session. Nothing was done."
 CHANGED = "Cancelled: the call is not what was asked for. Nothing was done."
 
@@ -245,7 +247,7 @@ class LedgerGate:
         if not self._looked_up:
             ids = {use.id, *filter(_usable, self._order)}
             found = ToolCall.objects.filter(session=self.session.key, tool_use_id__in=ids)
-            self._known_calls = {call.tool_use_id: call for call in found.prefetch_related("decisions__by")}
+            self._known_calls = {call.tool_use_id: call for call in found.prefetch_related(DECISIONS)}
             self._looked_up = True
         return self._known_calls.get(use.id)
 

@@ -83,6 +83,9 @@ class Run(models.Model):
     epoch = models.PositiveIntegerField(
         default=0, help_text="Goes up with each claim; an older one may write nothing."
     )
+    claim = models.CharField(
+        max_length=32, blank=True, help_text="Of the worker that has it; no two claims share one."
+    )
     lease_until = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0, help_text="Claims since it last got anywhere.")
     steps = models.PositiveIntegerField(default=0, help_text="Model answers so far.")

@@ -160,6 +160,7 @@ class ToolCall(models.Model):
     trust = models.ForeignKey(TrustGrant, models.SET_NULL, null=True, blank=True, related_name="calls")
     expires_at = models.DateTimeField(null=True)
     decided_at = models.DateTimeField(null=True)
+    executable_for = models.DurationField(null=True, help_text="How long an approval stays usable.")
     executable_until = models.DateTimeField(null=True)
     epoch = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField(null=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, Q
 from django.db.models.functions import Now
 
 from agents import wakeups
@@ -16,6 +17,7 @@ from agents.states import ACTIVE, RunStatus
 from agents.tools.registry import catalogue
 from approvals import audit, events
 from approvals.actions import calls
+from approvals.commits import unsynced
 from approvals.errors import LostClaim, TooLate
 from approvals.fields import storable
 from approvals.models import Tool, ToolCall
@@ -40,7 +42,8 @@ def claim(run_id: Any) -> Run | None:
     Calls that a dead worker had started become UNKNOWN here: they are never repeated by guess, unless their
     tool may be. A run that broke off too often is set aside.
     """
-    run = _take(run_id)
+    with unsynced():
+        run = _take(run_id)
     if run is None or run.attempts <= settings.RUN_MAX_ATTEMPTS:
         return run
     quarantine(run)
@@ -52,6 +55,7 @@ def _take(run_id: Any) -> Run | None:
     free = Q(status=RunStatus.QUEUED) | Q(status=RunStatus.RUNNING, lease_until__lt=Now())
     updated = Run.objects.filter(free, pk=run_id).update(
         status=RunStatus.RUNNING,
+        claim=uuid4().hex,
         epoch=F("epoch") + 1,
         attempts=F("attempts") + 1,
         lease_until=Now() + settings.RUN_LEASE,
@@ -171,10 +175,12 @@ def wake_if_decided(run_id: str) -> None:
 
     The lock makes two decisions on two calls of one run see each other: the later one wakes it.
     """
-    run = Run.objects.select_for_update().filter(pk=run_id, status=RunStatus.WAITING).first()
-    if run is None or ToolCall.objects.filter(run=run_id, status__in=UNSETTLED).exists():
+    waiting = Run.objects.filter(pk=run_id, status=RunStatus.WAITING)
+    if not waiting.update(due_at=Now()):  # locks it
         return
-    Run.objects.filter(pk=run_id).update(status=RunStatus.QUEUED, due_at=Now(), attempts=0)
+    unsettled = ToolCall.objects.filter(run=run_id, status__in=UNSETTLED)
+    if not waiting.filter(~Exists(unsettled)).update(status=RunStatus.QUEUED, attempts=0):
+        return
     calls.open_windows(run_id)
     enqueue_on_commit(run_id)
 
@@ -226,7 +232,7 @@ def sweep_ends(limit: int = 200) -> int:
 
 
 def _mine(run: Run) -> Any:
-    return Run.objects.filter(pk=run.pk, epoch=run.epoch, status=RunStatus.RUNNING)
+    return Run.objects.filter(pk=run.pk, epoch=run.epoch, claim=run.claim, status=RunStatus.RUNNING)
 
 
 def _end_claim(run: Run, status: RunStatus, **changes: Any) -> None:

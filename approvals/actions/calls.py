@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import timedelta
 from typing import Any
 
 from django.db.models import F, Q, QuerySet
@@ -178,9 +177,8 @@ def open_windows(run: str) -> None:
 
     They wait for the last call of their turn, since the run goes on only then; until then none lapses.
     """
-    for call in ToolCall.objects.filter(run=run, status=Status.APPROVED, executable_until=None):
-        window = timedelta(seconds=call.term("executable_for"))
-        ToolCall.objects.filter(pk=call.pk, status=Status.APPROVED).update(executable_until=Now() + window)
+    approved = ToolCall.objects.filter(run=run, status=Status.APPROVED, executable_until=None)
+    approved.update(executable_until=Now() + F("executable_for"))
 
 
 @audit.change()
@@ -283,6 +281,7 @@ def _row(judged: Judged, status: Status) -> ToolCall:
         why=verdict.why,
         risk=verdict.risk,
         terms=_frozen(verdict.terms),
+        executable_for=verdict.terms.executable_for,
     )
 
 

@@ -141,7 +141,6 @@ def _decide(call: ToolCall, user: User, ruling: Ruling) -> ToolCall:
     arguments, digest = _content(call, ruling)
     grant = _grant(call, user, ruling) if ruling.choice == Choice.TRUST else None
     _settle(call, ruling, arguments, digest)
-    call.refresh_from_db()
     decision = Decision.objects.create(
         call=call,
         by=user,
@@ -237,7 +236,7 @@ def _settle(call: ToolCall, ruling: Ruling, arguments: Any, digest: str) -> None
         "version": F("version") + 1,
     }
     if approved and not call.run:  # a run opens its windows when all of its calls are decided
-        changes["executable_until"] = Now() + timedelta(seconds=call.term("executable_for"))
+        changes["executable_until"] = Now() + F("executable_for")
     if digest != call.digest:
         changes |= {"arguments": arguments, "proposed": call.arguments, "digest": digest}
     updated = ToolCall.objects.filter(
@@ -250,6 +249,9 @@ def _settle(call: ToolCall, ruling: Ruling, arguments: Any, digest: str) -> None
     if not updated:
         call.refresh_from_db()
         raise lost(call)
+    for name in ("status", "arguments", "proposed", "digest"):
+        setattr(call, name, changes.get(name, getattr(call, name)))
+    call.version += 1
 
 
 def lost(call: ToolCall) -> Refusal:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Exists, OuterRef
+
 from approvals.digest import call_digest, canonical
 from approvals.errors import DefinitionChanged, InvalidArguments, NotFound
 from approvals.models import Tool, ToolPolicy, TrustGrant
@@ -46,7 +48,7 @@ def examine(request: Request) -> Judged:
     Raises NotFound for an unknown tool, DefinitionChanged where the runner has another one than the
     catalogue, InvalidArguments for arguments without an exact JSON form.
     """
-    tool = Tool.objects.filter(name=request.tool).first()
+    tool = _with_trust(request.session).filter(name=request.tool).first()
     if tool is None:
         raise NotFound(f"There is no tool named {request.tool}.")
     if request.definition and request.definition != tool.definition:
@@ -61,10 +63,22 @@ def examine(request: Request) -> Judged:
         provider=tool.provider,
         agent=request.agent,
         known=tool.known,
-        trusted=live_grant(request.session, tool) is not None,
+        trusted=tool.trusted,
         risk=Risk(tool.risk),
     )
     return Judged(request, judge(facts, rules()), tool, digest)
+
+
+def _with_trust(session: str) -> Any:
+    """Tools, and whether each is trusted in the session; one query for both."""
+    grants = TrustGrant.objects.filter(
+        TrustGrant.live(),
+        session=session,
+        tool=OuterRef("name"),
+        provider=OuterRef("provider"),
+        definition=OuterRef("definition"),
+    )
+    return Tool.objects.annotate(trusted=Exists(grants))
 
 
 def rules() -> list[Rule]:
