@@ -6,7 +6,7 @@ from django.dispatch import receiver
 
 from agents.actions import runs
 from approvals.models import ToolCall
-from approvals.signals import reopened, resumed, settled
+from approvals.signals import reopening, resumed, settled
 from approvals.states import Status
 
 
@@ -17,11 +17,11 @@ def wake(call: ToolCall, **kwargs: Any) -> None:
         runs.wake_if_decided(call.run)
 
 
-@receiver(reopened, dispatch_uid="agents.put_back")
-def put_back(call: ToolCall, was: Status, **kwargs: Any) -> None:
-    """A decision was undone: the run waits again, unless a worker has told the model already."""
+@receiver(reopening, dispatch_uid="agents.put_back")
+def put_back(call: ToolCall, **kwargs: Any) -> None:
+    """A decision is undone: the run waits again, unless a worker has told the model already."""
     if call.run:
-        runs.put_back(call.run, told=was == Status.DENIED)
+        runs.put_back(call.run, told=call.status == Status.DENIED)
 
 
 @receiver(resumed, dispatch_uid="agents.must_be_active")

@@ -5,9 +5,9 @@ from django.dispatch import Signal
 settled = Signal()
 """A call that waited for a person waits no more: decided, settled, expired or cancelled. `call`: the row."""
 
-reopened = Signal()
-"""A decision was undone and the call waits again. `call`: the row; `was`: its status before. A receiver raises a
-Refusal when the decision has been acted upon already; nothing has changed then."""
+reopening = Signal()
+"""A decision is being undone: the call will wait again. `call`: the row as it was decided. A receiver raises a
+Refusal when the decision has been acted upon already; nothing changes then."""
 
 resumed = Signal()
 """What did not happen is to run again. `call`: the row. A receiver raises a Refusal when nobody would run it."""

@@ -21,7 +21,7 @@ def measure(up: psutil.Process) -> list[Row]:
 
 def _name(process: psutil.Process) -> str:
     words = " ".join(process.cmdline())
-    for word in ("valkey-server", "daphne", " worker", " beat", " up"):
+    for word in ("valkey-server", "daphne", " worker", " up"):
         if word in words:
             return word.strip()
     return str(process.name())

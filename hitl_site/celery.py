@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_init
+from celery.signals import worker_init, worker_ready, worker_shutting_down
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitl_site.settings")
 
@@ -20,6 +20,16 @@ app.autodiscover_tasks()
 def import_the_loop(**kwargs: Any) -> None:
     """Strands takes 0.7 s to import; the first chat should not wait for it."""
     import agents.runtimes.local  # noqa: F401
+
+
+@worker_ready.connect
+def start_sweeper(sender: Any, **kwargs: Any) -> None:
+    """In each worker; `worker_shutting_down` ends it."""
+    from agents.sweeper import Sweeper
+
+    sender.nod_sweeper = Sweeper()
+    sender.nod_sweeper.start()
+    worker_shutting_down.connect(lambda **kwargs: sender.nod_sweeper.stop(), weak=False)
 
 
 @worker_init.connect

@@ -1,4 +1,4 @@
-"""The demo: drives a real Nod (web, worker, beat, Valkey) through its API and prints a time line."""
+"""The demo: drives a real Nod (web, worker, Valkey) through its API and prints a time line."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class Demo:
             self._until("Nod", lambda: process.poll() is not None or "ready on http" in log.read_text(), bool)
             if process.poll() is not None:
                 raise DemoProblem("Nod did not come up:\n" + log.read_text()[-2000:])
-            self._say("nod", "web, worker and beat are up")
+            self._say("nod", "web and worker are up")
             yield
         finally:
             process.send_signal(signal.SIGTERM)

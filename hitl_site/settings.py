@@ -160,14 +160,11 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_keepalive": True}
-CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "agents.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
-}
-CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "run" / "beat-schedule")
 
 # --- Nod ----------------------------------------------------------------------------------------------
 RUN_LEASE = timedelta(seconds=15)  # a worker that says nothing for so long has lost its run
 RUN_HEARTBEAT = timedelta(seconds=5)
+SWEEP_EVERY = timedelta(seconds=5)  # in each worker; a little sooner, by chance
 SWEEP_GRACE = timedelta(seconds=3)  # a run that is due longer than this was forgotten by the broker
 RUN_MAX_ATTEMPTS = 5  # a run that kills its worker so often is given up
 MESSAGE_MAX_CHARS = 20_000

@@ -12,6 +12,7 @@ from agents import driver
 from agents.actions import conversations, runs
 from agents.models import Run, Session
 from agents.states import RunStatus
+from agents.sweeper import DUTIES
 from approvals.actions import decisions, settlements
 from approvals.actions.settlements import Settlement
 from approvals.models import AuditEntry, ToolCall
@@ -43,6 +44,12 @@ def say(user: User, text: str = "Hello.", session: Session | None = None) -> Ses
     session = session or conversations.begin(user, "assistant")
     conversations.post(session, text)
     return session
+
+
+def sweep() -> None:
+    """What a worker's sweeper does every few seconds."""
+    for duty in DUTIES:
+        duty()
 
 
 def claim(run: Run) -> Run:

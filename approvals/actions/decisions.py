@@ -29,7 +29,7 @@ from approvals.errors import (
 )
 from approvals.fields import storable
 from approvals.models import Decision, Tool, ToolCall, TrustGrant
-from approvals.signals import reopened, settled
+from approvals.signals import reopening, settled
 from approvals.states import Choice, Status
 
 MAX_COMMENT = 2000
@@ -91,17 +91,17 @@ def undo(call_id: Any, user: User, version: int) -> ToolCall:
 
 @audit.change(durable=True)
 def _undo(call: ToolCall, user: User, version: int) -> ToolCall:
-    decision, was = call.decision(), call.status
-    if decision is None or was not in (Status.APPROVED, Status.DENIED):
+    decision = call.decision()
+    if decision is None or call.status not in (Status.APPROVED, Status.DENIED):
         raise TooLate("There is no decision to undo: nobody decided, or it has been acted upon.")
     if decision.by_id != user.pk:
         raise TooLate(f"Only {decision.by.get_username()} can undo this decision.")
+    reopening.send(sender=ToolCall, call=call)  # first: who holds a run may wait for its approved calls
     _reopen(call, version)
     Decision.objects.filter(pk=decision.pk).update(undone_at=Now())
     if decision.grant_id:
         trust.revoke(decision.grant_id, call.session, user)
     call.refresh_from_db()
-    reopened.send(sender=ToolCall, call=call, was=was)
     audit.record("decision.undone", user.get_username(), call=call, choice=decision.choice)
     audit.record("call.pending", user.get_username(), call=call)
     events.ring(events.APPROVALS, "pending", call=str(call.pk))

@@ -34,6 +34,7 @@ from tests.desk import (
     pending,
     say,
     statuses,
+    sweep,
     work,
 )
 from tests.fakes.model import Meanwhile, Use
@@ -276,7 +277,7 @@ def test_it_expires_what_nobody_decided(model, alice):
     session = chat(alice)
     assert call_actions.expire_due() == 0
     pass_by(ToolCall.objects, "expires_at")
-    tasks.sweep()
+    sweep()
     assert statuses(session) == [Status.EXPIRED]
     assert kinds(call=str(only_call(session).pk))[-1] == "call.expired"
     assert work() == 1, "the run goes on"

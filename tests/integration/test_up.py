@@ -55,7 +55,6 @@ class Up:
 
     def ready(self):
         wait_for(lambda: f"Nod is ready on {self.url}\n" in self.printed() or self.ended(), "no ready line")
-        wait_for(lambda: self.child("beat") or self.ended(), "no beat")
         assert not self.ended(), self.printed()
         return self
 
@@ -163,7 +162,7 @@ def test_it_says_that_the_data_folder_cannot_be_written(tmp_path, start):
     assert "NOD_DATA" in line
 
 
-@pytest.mark.parametrize(("word", "name"), [("worker", "worker"), ("beat", "beat"), ("daphne", "web")])
+@pytest.mark.parametrize(("word", "name"), [("worker", "worker"), ("daphne", "web")])
 def test_it_starts_a_killed_process_again(nod, word, name):
     killed = nod.child(word)
     killed.kill()

@@ -134,8 +134,6 @@ def _start_processes(supervisor: Supervisor, options: dict[str, Any]) -> None:
     answered = threading.Event()
     threading.Thread(target=_await_answer, args=(_address(host, port), answered), daemon=True).start()
     supervisor.wait_until(answered.is_set, what="The web server", patience=60)
-    # Last, so that it takes no processor time from the first page.
-    supervisor.start("beat", _beat())
 
 
 def _web(host: str, port: int) -> list[str]:
@@ -158,12 +156,6 @@ def _worker(node: str) -> list[str]:
         # Talk among workers, which Nod does not need: its truth is in the database.
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     ]
-
-
-def _beat() -> list[str]:
-    schedule = settings.DATA_DIR.resolve() / "run" / "beat-schedule"
-    celery = (sys.executable, "-m", "celery", "--quiet", "-A", "hitl_site", "beat")
-    return [*celery, "--loglevel", "WARNING", "--schedule", str(schedule)]
 
 
 def _await_answer(address: str, answered: threading.Event) -> None:

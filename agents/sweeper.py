@@ -1,0 +1,72 @@
+"""Finds what is due, in a thread of each worker. Redis, the broker and any message may be lost: the rows are there.
+
+A thread rather than a Celery task: a task would wait behind eight long runs, and for a broker that is away. Many
+copies do no harm, since each duty is one query on an index and each change a compare-and-set by the database's clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connections
+
+from agents.actions import runs
+from approvals.actions import calls, trail
+
+logger = logging.getLogger("nod.sweeper")
+
+DUTIES: tuple[Callable[[], int], ...] = (
+    runs.sweep,
+    calls.expire_due,
+    runs.sweep_ends,
+    trail.checkpoint_if_due,
+)
+
+
+class Sweeper:
+    """Sweeps until it is stopped. An outage of the database costs one log line."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._broken = False
+        self._thread = threading.Thread(target=self._work, name="nod-sweeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns once a sweep that is under way has ended."""
+        self._stop.set()
+        self._thread.join(5)
+
+    def _work(self) -> None:
+        # Spread out, so that the workers of a site do not all ask at once.
+        every = settings.SWEEP_EVERY.total_seconds()
+        while not self._stop.wait(random.uniform(0.5, 1.0) * every):
+            self.sweep()
+
+    def sweep(self) -> None:
+        """All duties once. Whatever fails, the others are done, and it goes on."""
+        for duty in DUTIES:
+            if self._stop.is_set():
+                return
+            try:
+                duty()
+                self._broken = False
+            except DatabaseError as error:
+                if not self._broken:
+                    logger.warning("The database does not answer (%s); the sweeper tries on.", _line(error))
+                self._broken = True
+                connections.close_all()
+            except Exception:
+                logger.exception("A sweep failed; the next one tries again.")
+        connections.close_all()  # between two sweeps it holds none
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
