@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
 from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Prefetch
 
@@ -26,7 +27,10 @@ from approvals.fields import storable
 from approvals.models import Decision, ToolCall
 from approvals.states import UNSETTLED, Effect, Fault, Status
 
-DECISIONS = Prefetch("decisions", Decision.objects.select_related("by"))
+SECRETS = [
+    f"by__{field.name}" for field in User._meta.concrete_fields if field.name not in ("id", "username")
+]
+DECISIONS = Prefetch("decisions", Decision.objects.select_related("by").defer(*SECRETS))
 REPEATED = "Invalid call: its id was used before in this session. Nothing was done."
 CHANGED = "Cancelled: the call is not what was asked for. Nothing was done."
 

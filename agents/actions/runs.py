@@ -63,7 +63,7 @@ def _take(run_id: Any) -> Run | None:
     )
     if not updated:
         return None
-    run = Run.objects.select_related("session__agent", "session__user").get(pk=run_id)
+    run = Run.objects.select_related("session__agent").get(pk=run_id)
     if run.attempts > 1:
         _settle_broken_off(run)
     return run

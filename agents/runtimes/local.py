@@ -12,6 +12,8 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable
+from functools import cache
+from importlib import metadata
 from typing import Any
 
 from strands import Agent
@@ -21,6 +23,7 @@ from strands.types.events import ToolResultEvent
 from strands.types.tools import AgentTool
 
 from agents import providers
+from agents.actions.catalogue import definition
 from agents.gate import NodGate
 from agents.providers.problems import ModelProblem, explain
 from agents.runtimes import port
@@ -29,6 +32,9 @@ from agents.tools.registry import InvalidArguments, Tool, ToolError, catalogue, 
 
 logger = logging.getLogger("nod.runtime")
 
+SCHEMA = 1
+"""Of what a paused session consists of; raised when an older worker could not resume it (tests/golden)."""
+NEWER = "This chat was paused by a newer version of Nod. Nothing was done. Start a new chat, or update Nod."
 STEP_LIMIT = "The agent took too many steps without coming to an end, and was stopped. Ask for less at once."
 
 
@@ -36,6 +42,9 @@ class LocalRuntime:
     """Runs Strands in this process. Keeps nothing between runs but built models."""
 
     async def start(self, job: port.Job) -> port.Events:
+        if job.state.get("schema", SCHEMA) > SCHEMA:
+            yield port.Failed("newer_session", NEWER)
+            return
         try:
             stream: Any = _agent(job).stream_async(
                 None, limits={"turns": max(job.max_steps, 1)}, cancel_signal=job.cancel
@@ -48,7 +57,7 @@ class LocalRuntime:
                     elif "message" in event:
                         yield port.Said({name: event["message"][name] for name in ("role", "content")})
                     elif "result" in event:
-                        yield _end(event["result"])
+                        yield _end(event["result"], job)
         except Exception as error:  # every way in which a model can fail becomes a sentence for the user
             problem = error if isinstance(error, ModelProblem) else explain(error)
             if problem.code == "model_error":
@@ -58,12 +67,26 @@ class LocalRuntime:
     resume = start  # the conversation and the ledger say where it goes on
 
 
-def _end(result: Any) -> port.Event:
+@cache
+def version(package: str) -> str:
+    return metadata.version(package)
+
+
+def _end(result: Any, job: port.Job) -> port.Event:
     if result.stop_reason == "interrupt":
-        return port.Paused(state={})
+        return port.Paused(_state(job))
     if result.stop_reason == "limit_turns":
         return port.Failed("step_limit", STEP_LIMIT)
-    return port.Finished(state={})
+    return port.Finished(_state(job))
+
+
+def _state(job: port.Job) -> dict[str, Any]:
+    """What a later version has to know to go on: all else is in the messages and in the ledger."""
+    return {
+        "schema": SCHEMA,
+        "strands": version("strands-agents"),
+        "tools": {name: definition(tool).hash for name, tool in catalogue().items() if name in job.tools},
+    }
 
 
 def _agent(job: port.Job) -> Agent:

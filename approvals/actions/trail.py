@@ -79,8 +79,9 @@ def export(after: int = 0) -> Iterator[dict[str, Any]]:
 def verify() -> tuple[Verifier, Fault | None]:
     """Read the whole trail as it is at this moment. The fault, if any, is the first one."""
     verifier = Verifier(settings.AUDIT_KEYS)
+    alone = not connection.in_atomic_block
     with transaction.atomic():
-        if connection.vendor == "postgresql":  # entries and heads of one moment
+        if alone and connection.vendor == "postgresql":  # entries and heads of one moment
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         for entry in AuditEntry.objects.order_by("seq").iterator(chunk_size=1000):

@@ -1,0 +1,29 @@
+-- The rights of a worker that cannot widen its own: it starts and records calls, and asks for them. It cannot write
+-- policies, tools, trust, decisions, people, groups or tokens, and cannot read passwords, tokens or sign-ins.
+--
+--   psql "$DATABASE_URL" -v role=nod_worker -f docs/worker-role.sql      after each `manage.py migrate`, as the owner
+--
+-- The role itself is yours to make: CREATE ROLE nod_worker LOGIN PASSWORD '…'. Workers get a DATABASE_URL with it; web
+-- processes and `manage.py migrate` keep the owner's.
+
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM :role;
+GRANT USAGE ON SCHEMA public TO :role;
+
+GRANT SELECT ON
+    agents_agent, agents_agent_tools, agents_session, agents_run, agents_message,
+    approvals_tool, approvals_toolpolicy, approvals_toolpolicy_groups, approvals_trustgrant, approvals_toolcall,
+    approvals_decision, approvals_auditentry, approvals_audithead,
+    auth_group
+    TO :role;
+GRANT SELECT (id, username) ON auth_user TO :role;
+
+-- What it makes.
+GRANT INSERT ON approvals_toolcall, approvals_auditentry, approvals_audithead, agents_message TO :role;
+
+-- What it moves on. Not what a call is: its tool, arguments, digest, requester and terms stay as they were asked.
+GRANT UPDATE ON agents_run, approvals_audithead TO :role;
+GRANT UPDATE (state) ON agents_session TO :role;
+GRANT UPDATE (uses) ON approvals_trustgrant TO :role;
+GRANT UPDATE (
+    status, version, fault, why, groups, epoch, executable_until, started_at, finished_at, result
+) ON approvals_toolcall TO :role;

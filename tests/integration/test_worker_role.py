@@ -1,0 +1,159 @@
+"""A worker with the rights of docs/worker-role.sql does its work, and cannot widen them."""
+
+import re
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.core import mail
+from django.db import ProgrammingError, connection, transaction
+
+from agents.actions.catalogue import register_local
+from agents.models import Run
+from agents.states import RunStatus
+from approvals.actions import trail
+from approvals.models import ApiToken, AuditEntry, Decision, Tool, ToolCall, ToolPolicy, TrustGrant
+from approvals.states import Status
+from tests.desk import (
+    approve,
+    calls,
+    chat,
+    deny,
+    last_run,
+    pass_by,
+    pending,
+    say,
+    statuses,
+    sweep,
+    trust,
+    work,
+)
+from tests.fakes.model import Use
+
+SQL = Path(__file__).resolve().parents[2] / "docs" / "worker-role.sql"
+MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
+
+
+@pytest.fixture
+def worker(db):
+    """`with worker():` the database takes what is asked as coming from a worker."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no roles")
+    statements = re.sub("--.*", "", SQL.read_text()).replace(":role", "nod_test_worker")
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE nod_test_worker")
+        cursor.execute(statements)
+
+    @contextmanager
+    def as_worker():
+        with connection.cursor() as cursor:
+            cursor.execute("SET ROLE nod_test_worker")
+        try:
+            yield
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("RESET ROLE")
+
+    return as_worker
+
+
+def test_it_asks_starts_and_records(worker, model, alice, rita):
+    model.play([Use("send_email", MAIL), Use("get_weather", {"city": "Brno"})], "Done.")
+    session = say(alice)
+    with worker():
+        work()
+    assert sorted(statuses(session)) == [Status.PENDING, Status.SUCCEEDED]
+    approve(pending(session), rita)
+    with worker():
+        work()
+        sweep()
+    assert len(mail.outbox) == 1
+    assert last_run(session).status == RunStatus.DONE
+    assert trail.verify()[1] is None
+
+
+def test_it_uses_trust_and_hears_of_denials(worker, model, alice, rita):
+    model.play(Use("send_email", MAIL), "Done.", Use("send_email", MAIL), "Done.")
+    session = chat(alice)
+    trust(pending(session), rita)
+    with worker():
+        work()
+    say(alice, "Once more.", session)
+    with worker():
+        work()
+    assert len(mail.outbox) == 2
+    model.play(Use("send_email", {**MAIL, "to": "b@example.com"}), "Well then.")
+    other = chat(alice)
+    deny(pending(other), rita)
+    with worker():
+        work()
+    assert statuses(other) == [Status.DENIED]
+
+
+def test_it_takes_over_and_sweeps(worker, model, alice, rita):
+    model.play([Use("send_email", MAIL), Use("send_email", {**MAIL, "to": "b@example.com"})], "Done.")
+    session = chat(alice)
+    first, second = calls(session)
+    pass_by(ToolCall.objects.filter(pk=second.pk), "expires_at")
+    approve(first, rita)
+    with worker():
+        sweep()
+        work()
+    assert statuses(session) == [Status.SUCCEEDED, Status.EXPIRED]
+    session = say(alice)
+    Run.objects.filter(session=session).update(status=RunStatus.RUNNING, attempts=9)
+    pass_by(Run.objects.filter(session=session), "lease_until")
+    with worker():
+        sweep()
+        work()
+
+
+def test_it_starts_where_the_catalogue_is_up_to_date(worker, desk):
+    with worker():
+        register_local()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: ToolPolicy.objects.update(effect="allow"),
+        lambda: ToolPolicy.objects.create(name="All", tool="*", effect="allow"),
+        lambda: ToolPolicy.objects.all().delete(),
+        lambda: Tool.objects.update(looked_at="x"),
+        lambda: TrustGrant.objects.update(max_uses=None),
+        lambda: TrustGrant.objects.create(
+            session="s",
+            tool="t",
+            provider="p",
+            definition="d",
+            granted_by_id=1,
+            expires_at="2999-01-01T00:00Z",
+        ),
+        lambda: Decision.objects.update(choice="approve"),
+        lambda: Decision.objects.create(
+            call_id=ToolCall.objects.get().pk,
+            by_id=1,
+            requested_by_id=2,
+            choice="approve",
+            digest="",
+            version=1,
+        ),
+        lambda: ToolCall.objects.update(arguments={"to": "evil@example.com"}),
+        lambda: ToolCall.objects.update(digest="0" * 64),
+        lambda: ToolCall.objects.update(terms={}),
+        lambda: ToolCall.objects.all().delete(),
+        lambda: AuditEntry.objects.update(actor="nobody"),
+        lambda: User.objects.update(is_superuser=True),
+        lambda: list(User.objects.all()),
+        lambda: Group.objects.create(name="mine"),
+        lambda: User.groups.through.objects.create(user_id=1, group_id=1),
+        lambda: list(ApiToken.objects.all()),
+    ],
+)
+def test_it_cannot_widen_its_rights(worker, model, alice, change):
+    model.play(Use("send_email", MAIL))
+    chat(alice)
+    refused = pytest.raises(ProgrammingError, match="permission denied|never changed")
+    with worker(), refused, transaction.atomic():
+        change()
