@@ -51,6 +51,8 @@ def load(path: Path) -> Session:
 def _row(found: models.Model) -> dict[str, Any]:
     row = {}
     for field in found._meta.concrete_fields:
+        if isinstance(field, models.AutoField | models.BigAutoField):
+            continue  # the database gives new ones
         value = field.value_from_object(found)
         if field.name in PEOPLE or field.name in ("agent", "trust", "grant") and field.is_relation:
             continue
