@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ON_POSTGRESQL := tests/integration $(foreach name,processes up bedrock bedrock_journey postgres,--ignore tests/integration/test_$(name).py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench lock clean
+.PHONY: help run demo test check bench chaos lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -52,6 +52,9 @@ check: .venv/requirements-dev.stamp ## formatter, linter, types, import rules, m
 
 bench: .venv/requirements-dev.stamp ## measure; tables here, JSON under var/bench/
 	@$(PYTHON) -m bench
+
+chaos: .venv/requirements-dev.stamp ## break it in every known place, on both databases (hours); SEEDS=2 for less
+	@$(PYTHON) -m tests.chaos --seeds $${SEEDS:-20}
 
 lock: ## turn requirements*.in into requirements*.txt (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }

@@ -20,6 +20,7 @@ from agents.models import Run
 from agents.runtimes import port
 from approvals import events
 from approvals.errors import LostClaim
+from approvals.failpoints import reach
 
 logger = logging.getLogger("nod.driver")
 
@@ -33,6 +34,7 @@ def advance(run_id: str) -> None:
     run = runs.claim(run_id)
     if run is None:
         return
+    reach("claimed", str(run.session_id))
     try:
         async_to_sync(_drive)(run)
     except LostClaim:
@@ -110,10 +112,13 @@ def _end(gate: LedgerGate, job: port.Job, event: port.Event) -> None:
         raise LostClaim("The run was stopped or taken over.")
     match event:
         case port.Paused(state) if gate.asks:
+            reach("pausing", job.session)
             gate.pause(state)
+            reach("paused", job.session)
         case port.Paused():
             gate.fail("no_question", "The agent stopped to ask something that Nod does not know how to ask.")
         case port.Finished(state):
+            reach("finishing", job.session)
             gate.finish(state)
         case port.Failed(code, message):
             gate.fail(code, message)

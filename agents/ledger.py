@@ -5,10 +5,13 @@ The runtime's side is async; all database work happens in one thread of the work
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Prefetch
@@ -23,6 +26,7 @@ from approvals.actions import calls
 from approvals.actions.verdicts import Judged, Request, examine
 from approvals.digest import canonical
 from approvals.errors import DefinitionChanged, InvalidArguments, LostClaim, NotFound
+from approvals.failpoints import reach
 from approvals.fields import storable
 from approvals.models import Decision, ToolCall
 from approvals.states import UNSETTLED, Effect, Fault, Status
@@ -62,7 +66,7 @@ class LedgerGate:
         return answer
 
     async def start(self, use: port.ToolUse) -> port.Started | port.Settled | port.Ask:
-        answer: port.Started | port.Settled | port.Ask = await _in_order(self._guarded(self._start))(use)
+        answer: port.Started | port.Settled | port.Ask = await _in_order(self._guarded(self._begin))(use)
         return answer
 
     async def record(self, started: port.Started, *, succeeded: bool, content: port.Blocks) -> None:
@@ -163,6 +167,15 @@ class LedgerGate:
         except registry.InvalidArguments as error:
             raise InvalidArguments(str(error)) from None
 
+    def _begin(self, use: port.ToolUse) -> port.Started | port.Settled | port.Ask:
+        reach("starting", self.session.key)
+        now = time.monotonic()
+        answer = self._start(use)
+        if isinstance(answer, port.Started):
+            answer = replace(answer, start_by=now + settings.START_WITHIN.total_seconds())
+        reach("started", self.session.key)
+        return answer
+
     @audit.change(durable=True)
     def _start(self, use: port.ToolUse) -> port.Started | port.Settled | port.Ask:
         runs.check_epoch(self.run)
@@ -210,6 +223,7 @@ class LedgerGate:
         return port.Settled(False, [{"text": answer.text if isinstance(answer, port.Refuse) else CHANGED}])
 
     def _recorded(self, call: ToolCall, succeeded: bool, content: port.Blocks) -> None:
+        reach("acted", self.session.key)
         try:
             try:
                 calls.record(call, succeeded=succeeded, result=content)
@@ -219,6 +233,7 @@ class LedgerGate:
         except Exception as error:
             self.lost = error
             raise
+        reach("recorded", self.session.key)
         if not runs.still_mine(self.run):  # stopped meanwhile: the model is not asked once more
             self.lost = LostClaim(runs.STOPPED)
 

@@ -97,6 +97,16 @@ def audit_keys(name: str, secret: str) -> list[bytes]:
     return [key.encode() for key in keys] or [hashlib.sha256(f"nod audit trail:{secret}".encode()).digest()]
 
 
+def failpoints(name: str, debug: bool) -> Path | None:
+    """The folder in which tests arm failpoints; refused where it could do harm."""
+    text = value(env.str, name, "", "")
+    if text and not debug:
+        raise ImproperlyConfigured(
+            f"{name} lets tests kill processes, so it works with DEBUG on alone. Leave it out."
+        )
+    return Path(text) if text else None
+
+
 def _kept_key(path: Path) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

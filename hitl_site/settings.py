@@ -164,11 +164,15 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_keepaliv
 # --- Nod ----------------------------------------------------------------------------------------------
 RUN_LEASE = timedelta(seconds=15)  # a worker that says nothing for so long has lost its run
 RUN_HEARTBEAT = timedelta(seconds=5)
+# A tool that a worker has claimed runs within this time or not at all: a worker that stood still for longer may have
+# lost its lease. Less than a lease minus a heartbeat.
+START_WITHIN = timedelta(seconds=5)
 SWEEP_EVERY = timedelta(seconds=5)  # in each worker; a little sooner, by chance
 SWEEP_GRACE = timedelta(seconds=3)  # a run that is due longer than this was forgotten by the broker
 RUN_MAX_ATTEMPTS = 5  # a run that kills its worker so often is given up
 MESSAGE_MAX_CHARS = 20_000
 TRUST_MAX_AGE = timedelta(hours=8)
+FAILPOINTS = read.failpoints("NOD_FAILPOINTS", DEBUG)  # for tests/chaos
 DEMO = DEBUG  # demo people, the outbox page: never with DEBUG off
 WORKSPACE_DIR = DATA_DIR / "workspace"
 OUTBOX_DIR = DATA_DIR / "outbox"

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -41,19 +41,55 @@ def main(command: list[str]) -> int:
         return _run(command, url)
 
 
+class Server:
+    """A running PostgreSQL."""
+
+    def __init__(
+        self, folder: Path, start: Callable[[], subprocess.Popen[bytes]], ready: Callable[..., None]
+    ) -> None:
+        self.url = f"postgres://postgres@{str(folder).replace('/', '%2F')}/postgres"
+        self._start, self._ready = start, ready
+        self._process = start()
+        try:
+            ready(self._process)
+        except CannotStart:
+            self.stop()
+            raise
+
+    def crash(self) -> None:
+        """Ends it at once, as a power cut would, and starts it again."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait()
+        self._process = self._start()
+        self._ready(self._process)
+
+    def stop(self) -> None:
+        _stop(self._process)
+
+
 @contextlib.contextmanager
 def server() -> Iterator[str]:
     """The DATABASE_URL of a PostgreSQL that lives as long as the block."""
+    with running() as postgres:
+        yield postgres.url
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Server]:
+    """A PostgreSQL that lives as long as the block."""
     folder = Path(tempfile.mkdtemp(prefix="nod-postgres-"))
     try:
         programs, rights = _programs(folder)
         _initialise(programs, folder, rights)
-        process = _start(programs, folder, rights)
+        postgres = Server(
+            folder,
+            lambda: _start(programs, folder, rights),
+            lambda process: _await_ready(programs, folder, process, rights),
+        )
         try:
-            _await_ready(programs, folder, process, rights)
-            yield f"postgres://postgres@{str(folder).replace('/', '%2F')}/postgres"
+            yield postgres
         finally:
-            _stop(process)
+            postgres.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

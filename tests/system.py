@@ -66,11 +66,11 @@ class System:
             name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")
         }
         kept |= {"NOD_DATA": str(folder), "DEBUG": "1", "DJANGO_SETTINGS_MODULE": "hitl_site.settings"}
-        self._env = kept | env
+        self.env = kept | env
 
     def prepare(self, *, fast: bool = True) -> System:
         """The demo's people, agent, policies and two tokens; a copy where the database is a file."""
-        if "DATABASE_URL" in self._env:
+        if "DATABASE_URL" in self.env:
             return self.prepare_anew(fast=fast)
         copytree(_template(fast=fast), self.folder, dirs_exist_ok=True)
         return self
@@ -85,7 +85,7 @@ class System:
     def manage(self, *args: str) -> str:
         """What the command prints. Raises CalledProcessError."""
         command = [sys.executable, str(MANAGE), *args]
-        return subprocess.run(command, env=self._env, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, check=True).stdout
 
     def token(self, user: str, scope: str) -> str:
         """One of TOKENS."""
@@ -108,7 +108,7 @@ class System:
     def start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(MANAGE), "up", "--port", str(self.port)]
         with self._log.open("a") as log:
-            self._process = subprocess.Popen(command, env=self._env, stdout=log, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(command, env=self.env, stdout=log, stderr=subprocess.STDOUT)
         try:
             self._await_ready(self._process)
         except RuntimeError:

@@ -15,6 +15,7 @@ from agents.models import Agent, Message, Run, Session
 from agents.states import RunStatus
 from approvals import events
 from approvals.errors import InvalidInput, NotFound, Refusal
+from approvals.failpoints import reach
 from approvals.fields import storable
 from approvals.models import ToolCall
 from approvals.states import Status
@@ -104,6 +105,7 @@ def _new_run(session: Session, idempotency_key: str) -> Run:
             run = Run.objects.create(session=session, idempotency_key=idempotency_key)
     except IntegrityError:
         raise Busy("The agent is still busy with your last message. Wait, or stop it first.") from None
+    transaction.on_commit(lambda: reach("posted", session.key))
     runs.enqueue_on_commit(run.pk)
     events.ring(events.session_topic(session.key), "changed")
     return run

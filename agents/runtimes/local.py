@@ -11,7 +11,10 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable
+import math
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextvars import ContextVar
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -127,7 +130,7 @@ def effect(gate: port.Gate) -> Callable[..., AsyncGenerator[Any, None]]:
 async def _run(gate: port.Gate, started: port.Started, context: Any, next_fn: Any) -> port.Settled | port.Ask:
     changed = context.replace(tool_use={**context.tool_use, "input": started.arguments})
     try:
-        with idempotency_key_is(started.key):
+        with idempotency_key_is(started.key), _started_by(started.start_by):
             event = await asyncio.wait_for(_last(next_fn(changed)), started.timeout)
     except TimeoutError:
         return await gate.lose(started, timed_out=True)
@@ -141,6 +144,19 @@ async def _run(gate: port.Gate, started: port.Started, context: Any, next_fn: An
         content.insert(0, {"text": note})
     await gate.record(started, succeeded=succeeded, content=content)
     return port.Settled(succeeded, content)
+
+
+_start_by: ContextVar[float] = ContextVar("start_by", default=math.inf)
+
+
+@contextlib.contextmanager
+def _started_by(moment: float) -> Iterator[None]:
+    """Tools begin before this moment of time.monotonic(), or not at all."""
+    token = _start_by.set(moment)
+    try:
+        yield
+    finally:
+        _start_by.reset(token)
 
 
 async def _last(events: Any) -> Any:
@@ -178,9 +194,15 @@ class LocalTool(AgentTool):
             "inputSchema": {"json": self._tool.schema},
         }
 
+    def _run(self, arguments: Any) -> Any:
+        """In its own thread, with nothing between the look at the clock and the effect."""
+        if time.monotonic() > _start_by.get():
+            raise ToolError("the worker stood still for too long before it began. Nothing was done.")
+        return self._tool.run(arguments)
+
     async def stream(self, tool_use: Any, invocation_state: dict[str, Any], **kwargs: Any) -> Any:
         try:
-            value = await in_thread(self._tool.run, tool_use["input"])
+            value = await in_thread(self._run, tool_use["input"])
         except (ToolError, InvalidArguments) as error:
             yield _result(tool_use, False, [{"text": f"The tool failed: {error}"}])
         except Exception as error:  # whatever a tool raises is its failure, not the run's

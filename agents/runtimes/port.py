@@ -6,6 +6,7 @@ nothing between calls: all that a resume needs is in the job, and the ledger sta
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ class Started:
     timeout: float
     handle: Any
     edited: bool = False
+    start_by: float = math.inf  # by time.monotonic(); later than this, somebody else may have settled it
     key: str = ""  # stays the same when the call is started again after a crash; for idempotent tools
 
 

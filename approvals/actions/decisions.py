@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -27,6 +28,7 @@ from approvals.errors import (
     Stale,
     TooLate,
 )
+from approvals.failpoints import reach
 from approvals.fields import storable
 from approvals.models import Decision, Tool, ToolCall, TrustGrant
 from approvals.signals import reopening, settled
@@ -138,6 +140,7 @@ def _decide(call: ToolCall, user: User, ruling: Ruling) -> ToolCall:
     if refused := permissions.refusal(user, call):
         raise refused
     _check(call, ruling)
+    transaction.on_commit(lambda: reach("decided", call.session))
     arguments, digest = _content(call, ruling)
     grant = _grant(call, user, ruling) if ruling.choice == Choice.TRUST else None
     _settle(call, ruling, arguments, digest)
@@ -154,6 +157,7 @@ def _decide(call: ToolCall, user: User, ruling: Ruling) -> ToolCall:
     )
     _tell(call, decision, grant, edited=ruling.arguments is not None)
     settled.send(sender=ToolCall, call=call)
+    reach("deciding", call.session)
     return call
 
 

@@ -37,7 +37,7 @@ def save(name: str, session: Session) -> Path:
 def load(path: Path) -> Session:
     """The session with all that belongs to it, as if it had been paused today."""
     rows = json.loads(path.read_text())
-    session = _make(Session, rows["session"])
+    session: Session = _make(Session, rows["session"])
     for kind, name in ((Run, "runs"), (Message, "messages"), (ToolCall, "calls"), (Decision, "decisions")):
         for row in rows[name]:
             _make(kind, row)

@@ -1,0 +1,163 @@
+"""One run: a chat that asks for a mail, a reviewer who decides by the seed, a fault, and what must hold in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.chaos.faults import Fault
+from tests.chaos.site import Site
+
+PLANS = ("approve", "approve", "approve", "trust", "edit", "deny")
+PATIENCE = 180.0  # seconds for a run, its fault included
+LIMIT = 30.0  # seconds for a run once its fault is over
+
+
+@dataclass
+class Outcome:
+    """What became of one run. `problems` is empty when everything holds."""
+
+    point: str
+    fault: str
+    seed: int
+    plan: str
+    fired: bool = False
+    status: str = ""
+    mails: int = 0
+    unknown: list[str] = field(default_factory=list)
+    seconds_after: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+
+class Client:
+    """The API, for a client that does not give up when the server is away."""
+
+    def __init__(self, site: Site, user: str, scope: str) -> None:
+        headers = {"Authorization": f"Bearer {site.system.token(user, scope)}"}
+        self._http = httpx.AsyncClient(base_url=f"{site.system.url}/api/v1/", headers=headers, timeout=20)
+
+    async def __call__(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                answer = await self._http.request(method, path, json=body)
+                if answer.status_code < 500:
+                    return answer
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{method} {path}")
+            await asyncio.sleep(0.2)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+
+class Case:
+    """Plays one run."""
+
+    def __init__(self, site: Site, alice: Client, rita: Client, point: str, fault: str, seed: int) -> None:
+        self._site, self._alice, self._rita = site, alice, rita
+        self._random = random.Random(f"{point} {fault} {seed}")
+        self._to = f"{point}-{fault}-{seed}-{self._random.randrange(10**9)}@example.com"
+        self._subject = ""
+        self._approved = False
+        self._early = False
+        self.outcome = Outcome(point, fault, seed, self._random.choice(PLANS))
+
+    async def play(self) -> Outcome:
+        made = await self._alice("POST", "sessions", {"agent": "assistant"})
+        session = made.json()["id"]
+        fault = Fault(self._site, self.outcome.point, self.outcome.fault, session)
+        fault.arm()
+        happening = asyncio.create_task(fault.happen())
+        over: list[float] = []
+        happening.add_done_callback(lambda task: over.append(time.monotonic()))
+        try:
+            shown = await asyncio.wait_for(self._go_on(session), PATIENCE)
+            self.outcome.status = ", ".join(call["status"] for call in shown["calls"])
+        except TimeoutError:
+            self.outcome.problems.append("stuck: it did not come to an end")
+            shown = (await self._alice("GET", f"sessions/{session}")).json()
+        ended = time.monotonic()
+        self.outcome.fired = fault.fired
+        if fault.fired:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(happening, 60)
+        happening.cancel()
+        if over and fault.fired:
+            self.outcome.seconds_after = round(max(0.0, ended - over[0]), 2)
+        self._judge(shown)
+        return self.outcome
+
+    async def _go_on(self, session: str) -> dict[str, Any]:
+        """Says what it wants, then decides and settles whatever comes, until the chat is idle."""
+        text = f"Please send an email to {self._to} saying hello"
+        path = f"sessions/{session}"
+        await self._alice("POST", f"{path}/messages", {"text": text, "idempotency_key": "once"})
+        while True:
+            shown: dict[str, Any] = (await self._alice("GET", path)).json()
+            if shown["status"] in ("idle", "failed") and shown["messages"]:
+                return shown
+            for call in shown["calls"]:
+                if call["status"] == "pending":
+                    await self._decide(call)
+                elif call["status"] == "unknown":
+                    await self._settle(call)
+            await asyncio.sleep(0.1)
+
+    async def _decide(self, call: dict[str, Any]) -> None:
+        self._early |= bool(self._mails())
+        body = {"version": call["version"], "digest": call["digest"], "decision": "approve", "comment": ""}
+        self._subject = call["arguments"]["subject"]
+        match self.outcome.plan:
+            case "trust":
+                body |= {"decision": "trust"}
+            case "deny":
+                body |= {"decision": "deny", "comment": "No."}
+            case "edit":
+                self._subject = "Edited"
+                body |= {"arguments": {**call["arguments"], "subject": "Edited"}}
+        answer = await self._rita("POST", f"calls/{call['id']}/decisions", body)
+        if answer.status_code not in (200, 409):
+            self.outcome.problems.append(f"decision: {answer.status_code} {answer.text[:200]}")
+
+    async def _settle(self, call: dict[str, Any]) -> None:
+        """A person looks into the outbox, and says what is there."""
+        outcome = "happened" if self._mails() else self._random.choice(["run_again", "give_up"])
+        body = {
+            "outcome": outcome,
+            "version": call["version"],
+            "digest": call["digest"],
+            "comment": "I looked.",
+        }
+        answer = await self._rita("POST", f"calls/{call['id']}/settlement", body)
+        if answer.status_code == 200:
+            self.outcome.unknown.append(outcome)
+        elif answer.status_code != 409:
+            self.outcome.problems.append(f"settlement: {answer.status_code} {answer.text[:200]}")
+
+    def _judge(self, shown: dict[str, Any]) -> None:
+        mails, problems = self._mails(), self.outcome.problems
+        self.outcome.mails = len(mails)
+        given_up = "give_up" in self.outcome.unknown
+        wanted = 0 if self.outcome.plan == "deny" or given_up else 1
+        if self._early:
+            problems.append("without approval: a mail was there before the decision")
+        if len(mails) > max(wanted, 0):
+            problems.append(f"doubled or forbidden: {len(mails)} mails, {wanted} wanted")
+        if len(mails) < wanted:
+            problems.append(
+                f"lost: {len(mails)} mails, {wanted} wanted; {shown['status']}; {self.outcome.status}"
+            )
+        if any(mail["Subject"] != self._subject for mail in mails):
+            problems.append("other words were sent than those approved")
+        if self.outcome.seconds_after > LIMIT:
+            problems.append(f"stuck: {self.outcome.seconds_after} s after the fault")
+
+    def _mails(self) -> list[Any]:
+        return [mail for mail in self._site.system.mails() if mail["To"] == self._to]
