@@ -12,7 +12,6 @@ from django.http import HttpRequest
 from agents import providers
 from agents.actions import runs
 from agents.models import Agent, Message, Run, Session
-from agents.states import RunStatus
 from approvals.admin_base import Audited, ReadOnly
 
 
@@ -86,15 +85,17 @@ class RunAdmin(ReadOnly):
     list_filter = ("status", "error_code")
     actions = ("try_again", "give_up")
 
-    @admin.action(description="Try the selected runs again that were set aside", permissions=["view"])
+    def has_release_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("agents.change_run"))
+
+    @admin.action(description="Try the selected runs again that were set aside", permissions=["release"])
     def try_again(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
         count = sum(runs.release_from_quarantine(run, request.user.get_username()) for run in queryset)
         self.message_user(request, f"{count} of {len(queryset)} try again; the others are not set aside.")
 
-    @admin.action(description="Give the selected runs up that were set aside", permissions=["view"])
+    @admin.action(description="Give the selected runs up that were set aside", permissions=["release"])
     def give_up(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
-        set_aside = queryset.filter(status=RunStatus.QUARANTINED)
-        count = sum(runs.stop(run, request.user.get_username()) for run in set_aside)
+        count = sum(runs.give_up(run, request.user.get_username()) for run in queryset)
         self.message_user(request, f"{count} given up; what they had not started is cancelled.")
 
 

@@ -24,6 +24,7 @@ STATUS = {
     RunStatus.QUEUED: "running",
     RunStatus.RUNNING: "running",
     RunStatus.WAITING: "waiting",
+    RunStatus.QUARANTINED: "failed",
     RunStatus.FAILED: "failed",
 }
 

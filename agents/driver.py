@@ -31,7 +31,7 @@ LOOK_EVERY = 1.0  # seconds until a worker notices that its run was stopped
 
 def advance(run_id: str) -> None:
     """Take the run, if it is to be had, to its end or its next pause."""
-    run = runs.claim(run_id)
+    run = _claim(run_id)
     if run is None:
         return
     reach("claimed", str(run.session_id))
@@ -42,6 +42,17 @@ def advance(run_id: str) -> None:
     except DatabaseError as error:
         logger.error("run %s: %s: %s; it is tried again", run.pk, type(error).__name__, _line(error))
         _release(run)
+
+
+def _claim(run_id: str) -> Run | None:
+    try:
+        return runs.claim(run_id)
+    except LostClaim:
+        return None
+    except DatabaseError as error:
+        logger.error("run %s: %s; the sweeper tries again", run_id, _line(error))
+        connection.close()
+        return None
 
 
 def _release(run: Run) -> None:

@@ -223,21 +223,32 @@ class LedgerGate:
         return port.Settled(False, [{"text": answer.text if isinstance(answer, port.Refuse) else CHANGED}])
 
     def _recorded(self, call: ToolCall, succeeded: bool, content: port.Blocks) -> None:
-        reach("acted", self.session.key)
         try:
+            reach("acted", self.session.key)
             try:
                 calls.record(call, succeeded=succeeded, result=content)
             except (OperationalError, InterfaceError):
                 connection.close()  # the database may have been restarted under this connection
                 calls.record(call, succeeded=succeeded, result=content)
+            reach("recorded", self.session.key)
         except Exception as error:
             self.lost = error
             raise
-        reach("recorded", self.session.key)
         if not runs.still_mine(self.run):  # stopped meanwhile: the model is not asked once more
             self.lost = LostClaim(runs.STOPPED)
 
     def _lose(self, call: ToolCall, timed_out: bool) -> port.Settled | port.Ask:
+        try:
+            try:
+                return self._lost_call(call, timed_out)
+            except (OperationalError, InterfaceError):
+                connection.close()
+                return self._lost_call(call, timed_out)
+        except Exception as error:
+            self.lost = error
+            raise
+
+    def _lost_call(self, call: ToolCall, timed_out: bool) -> port.Settled | port.Ask:
         fault = Fault.TIMED_OUT if timed_out else Fault.STOPPED
         if registry.catalogue()[call.tool].idempotent:
             content = [{"text": f"The tool failed: {fault.label}. It may be tried again."}]

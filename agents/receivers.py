@@ -7,7 +7,6 @@ from django.dispatch import receiver
 from agents.actions import runs
 from approvals.models import ToolCall
 from approvals.signals import reopening, resumed, settled
-from approvals.states import Status
 
 
 @receiver(settled, dispatch_uid="agents.wake")
@@ -21,7 +20,7 @@ def wake(call: ToolCall, **kwargs: Any) -> None:
 def put_back(call: ToolCall, **kwargs: Any) -> None:
     """A decision is undone: the run waits again, unless a worker has told the model already."""
     if call.run:
-        runs.put_back(call.run, told=call.status == Status.DENIED)
+        runs.put_back(call)
 
 
 @receiver(resumed, dispatch_uid="agents.must_be_active")

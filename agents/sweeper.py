@@ -33,7 +33,7 @@ class Sweeper:
 
     def __init__(self) -> None:
         self._stop = threading.Event()
-        self._broken = False
+        self._broken: set[str] = set()  # the duties that failed last time
         self._thread = threading.Thread(target=self._work, name="nod-sweeper", daemon=True)
 
     def start(self) -> None:
@@ -57,11 +57,11 @@ class Sweeper:
                 return
             try:
                 duty()
-                self._broken = False
+                self._broken.discard(duty.__qualname__)
             except DatabaseError as error:
                 if not self._broken:
                     logger.warning("The database does not answer (%s); the sweeper tries on.", _line(error))
-                self._broken = True
+                self._broken.add(duty.__qualname__)
                 connections.close_all()
             except Exception:
                 logger.exception("A sweep failed; the next one tries again.")

@@ -158,7 +158,8 @@ def _conversation(found: Session, before: str) -> dict[str, Any]:
         "thinking": presentation.thinking(run),
         "active": run is not None and run.status in ACTIVE,
         "waiting": run is not None and run.status == RunStatus.WAITING,
-        "broken": run is not None and run.status in (RunStatus.FAILED, RunStatus.STOPPED),
+        "broken": run is not None
+        and run.status in (RunStatus.FAILED, RunStatus.STOPPED, RunStatus.QUARANTINED),
         "earlier": messages[0].seq if earlier else None,
         "before": before if before.isdecimal() else "",
         "trust": TrustGrant.objects.filter(TrustGrant.live(), session=found.key).select_related("granted_by"),

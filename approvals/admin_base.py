@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 
+from approvals import audit
 from approvals.actions import changes
 
 
@@ -48,12 +48,12 @@ class Audited(admin.ModelAdmin):  # type: ignore[type-arg]
         before = request._audited_before  # type: ignore[attr-defined]
         changes.record(self.kind, request.user.get_username(), before, self.described(form.instance))
 
-    @transaction.atomic
+    @audit.change()
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         changes.record(self.kind, request.user.get_username(), self.described(obj), None)
         super().delete_model(request, obj)
 
-    @transaction.atomic
+    @audit.change()
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         for row in queryset:
             self.delete_model(request, row)

@@ -19,11 +19,12 @@ from redis.exceptions import RedisError
 
 from approvals import audit, events, permissions
 from approvals.actions import decisions, settlements, tokens
+from approvals.actions import trail as trail_actions
 from approvals.durations import parse_duration
 from approvals.errors import InvalidInput, NotFound, Refusal
 from approvals.fields import storable
 from approvals.hub import hub
-from approvals.models import AuditEntry, ToolCall, TrustGrant
+from approvals.models import ToolCall, TrustGrant
 from approvals.states import Choice, Outcome, Status
 
 PAGE = 50
@@ -369,8 +370,7 @@ def read_trail(request: HttpRequest, after: int = 0) -> dict[str, Any]:
     """Entries behind number `after`, oldest first, 200 at a time; `next` is where to go on, null at the end."""
     if not permissions.may_audit(person(request)):
         raise NotAnAuditor("Only administrators read the audit trail.")
-    entries = AuditEntry.objects.filter(seq__gt=min(max(after, 0), 2**62)).order_by("seq")
-    found = list(entries[: ENTRIES + 1])
+    found = trail_actions.read(min(max(after, 0), 2**62), ENTRIES + 1)
     shown = [audit.fields(entry) for entry in found[:ENTRIES]]
     return {"items": shown, "next": shown[-1]["seq"] if len(found) > ENTRIES else None}
 

@@ -141,7 +141,7 @@ def _take_head(name: str, count: int) -> tuple[int, str, datetime]:
     table = AuditHead._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} (chain, position, hash, seal, checked) VALUES (%s, %s, '', '', 0) "
+            f"INSERT INTO {table} (chain, position, hash, seal) VALUES (%s, %s, '', '') "
             f"ON CONFLICT (chain) DO UPDATE SET position = {table}.position + excluded.position "
             f"RETURNING position, hash, seal, {CLOCK[connection.vendor]}",
             [name, count],

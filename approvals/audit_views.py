@@ -101,6 +101,8 @@ def _day(text: str) -> datetime | None:
         day = parse_date(text)
     except ValueError:
         return None
+    if day and not 1 < day.year < 9999:
+        return None
     return timezone.make_aware(datetime.combine(day, time())) if day else None
 
 

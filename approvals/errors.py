@@ -47,6 +47,12 @@ class TooLate(Refusal):
     code, http_status = "too_late", 409
 
 
+class TooEarly(Refusal):
+    """What was started may still be under way."""
+
+    code, http_status = "too_early", 409
+
+
 class CommentRequired(Refusal):
     code, http_status = "comment_required", 422
 

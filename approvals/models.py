@@ -266,14 +266,6 @@ class AuditHead(models.Model):
     position = models.PositiveBigIntegerField()
     hash = models.CharField(max_length=80)
     seal = models.CharField(max_length=80)
-    checked = models.PositiveBigIntegerField(
-        default=0, help_text="The position that the last checkpoint has written down."
-    )
-
-    class Meta:
-        indexes: ClassVar = [
-            models.Index(fields=["chain"], name="audit_unchecked", condition=Q(position__gt=F("checked"))),
-        ]
 
     def __str__(self) -> str:
         return f"{self.chain or 'the desk'} at {self.position}"

@@ -27,6 +27,7 @@ RIGHTS: dict[str, tuple[str, ...]] = {
         "approvals.change_apitoken",
         "agents.view_session",
         "agents.view_run",
+        "agents.change_run",
         "agents.view_message",
     ),
 }

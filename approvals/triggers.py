@@ -7,14 +7,14 @@ from typing import Any
 REFUSAL = "audit entries are never changed or deleted"
 _SQLITE = {
     f"audit_entry_no_{verb.lower()}": f"""
-        CREATE TRIGGER audit_entry_no_{verb.lower()} BEFORE {verb} ON approvals_auditentry
+        CREATE TRIGGER IF NOT EXISTS audit_entry_no_{verb.lower()} BEFORE {verb} ON approvals_auditentry
         BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"""
     for verb in ("UPDATE", "DELETE")
 }
 _POSTGRESQL = f"""
     CREATE OR REPLACE FUNCTION nod_audit_is_insert_only() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN RAISE EXCEPTION '{REFUSAL}'; END $$;
-    CREATE TRIGGER audit_entry_insert_only BEFORE UPDATE OR DELETE OR TRUNCATE ON approvals_auditentry
+    CREATE OR REPLACE TRIGGER audit_entry_insert_only BEFORE UPDATE OR DELETE OR TRUNCATE ON approvals_auditentry
     FOR EACH STATEMENT EXECUTE FUNCTION nod_audit_is_insert_only();
 """
 

@@ -41,12 +41,11 @@ class Verifier:
         self._last: dict[str, str] = defaultdict(str)
         self._count: dict[str, int] = defaultdict(int)
         self._seqs: dict[str, int] = defaultdict(int)
-        self._hashes: dict[str, dict[int, str]] = defaultdict(
-            dict
-        )  # those that no checkpoint has covered yet
+        # By position, from the last one that a checkpoint covers.
+        self._hashes: dict[str, dict[int, str]] = defaultdict(dict)
         self.entries = 0
         self.seq = 0
-        self.kind = ""
+        self.kind = self.at = ""
 
     @property
     def chains(self) -> int:
@@ -59,7 +58,7 @@ class Verifier:
             return fault
         name = fields["session"]
         self.entries += 1
-        self.seq, self.kind = fields["seq"], fields["kind"]
+        self.seq, self.kind, self.at = fields["seq"], fields["kind"], fields["at"]
         self._last[name] = fields["hash"]
         self._count[name] += 1
         self._seqs[name] = self.seq
@@ -86,13 +85,14 @@ class Verifier:
             return None
         return Fault(self.seq, f"The export does not end with {EXPORTED}: what came after this is missing.")
 
-    def _shape(self, fields: Mapping[str, Any]) -> Fault | None:
-        missing = [name for name in COLUMNS if name not in fields]
-        texts = [name for name in COLUMNS if name not in ("seq", "data")]
-        if missing or not all(isinstance(fields[name], str) for name in texts):
+    def _shape(self, fields: Any) -> Fault | None:
+        if not isinstance(fields, dict) or set(fields) != set(COLUMNS):
             return Fault(
-                self.seq, f"What follows is no audit entry (it lacks {', '.join(missing) or 'text'})."
+                self.seq, f"What follows is no audit entry: it needs {', '.join(COLUMNS)} and no more."
             )
+        texts = [name for name in COLUMNS if name not in ("seq", "data")]
+        if not all(isinstance(fields[name], str) for name in texts):
+            return Fault(self.seq, "What follows is no audit entry: its fields are text.")
         if not isinstance(fields["seq"], int) or fields["seq"] <= self.seq:
             return Fault(self.seq, "What follows is out of order.")
         return None
@@ -118,7 +118,7 @@ class Verifier:
                     f"The chain {name!r} had {position} entries at the checkpoint {self.seq}; "
                     f"now it has {self._count.get(name, 0)}.",
                 )
-            for covered in [at for at in hashes if at <= position]:
+            for covered in [at for at in hashes if at < position]:
                 del hashes[covered]
         return None
 

@@ -87,14 +87,15 @@ def secret_key(debug: bool, data_dir: Path) -> str:
 
 
 def audit_keys(name: str, secret: str) -> list[bytes]:
-    """The keys that sign the audit trail, newest first; without any, one derived from SECRET_KEY."""
+    """The keys of the audit trail: the first signs, all verify. The last is derived from SECRET_KEY."""
     given = value(env.list, name, [], "Give keys separated by commas, the newest first.")
     keys = [key.strip() for key in given if key.strip()]
     if any(len(key) < 32 for key in keys):
         raise ImproperlyConfigured(
             f"{name} has a key that is too short. Give at least 32 random characters each."
         )
-    return [key.encode() for key in keys] or [hashlib.sha256(f"nod audit trail:{secret}".encode()).digest()]
+    derived = hashlib.sha256(f"nod audit trail:{secret}".encode()).digest()
+    return [*(key.encode() for key in keys), derived]
 
 
 def failpoints(name: str, debug: bool) -> Path | None:
@@ -150,6 +151,8 @@ def database(data_dir: Path, pool_size: int) -> dict[str, Any]:
         raise ImproperlyConfigured(f"DATABASE_URL names {parsed['ENGINE']}. {_DATABASE_HINT}")
     parsed["OPTIONS"] = {
         **parsed.get("OPTIONS", {}),
+        # A process that stands still in the middle of a transaction must not stop the others.
+        "options": parsed.get("OPTIONS", {}).get("options", "-c idle_in_transaction_session_timeout=15000"),
         "pool": {"min_size": 1, "max_size": pool_size, "timeout": 5},
     }
     return parsed

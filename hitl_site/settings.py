@@ -166,6 +166,7 @@ RUN_LEASE = timedelta(seconds=15)  # a worker that says nothing for so long has 
 RUN_HEARTBEAT = timedelta(seconds=5)
 # A tool that a worker has claimed runs within this time or not at all: a worker that stood still for longer may have
 # lost its lease. Less than a lease minus a heartbeat.
+EFFECT_GRACE = RUN_LEASE  # on top of a tool's timeout, before what it did is taken to be over
 START_WITHIN = timedelta(seconds=5)
 SWEEP_EVERY = timedelta(seconds=5)  # in each worker; a little sooner, by chance
 SWEEP_GRACE = timedelta(seconds=3)  # a run that is due longer than this was forgotten by the broker

@@ -12,7 +12,7 @@ from django.db.models import Exists, F, Q
 from django.db.models.functions import Now
 
 from agents import wakeups
-from agents.models import Run
+from agents.models import Message, Run
 from agents.states import ACTIVE, RunStatus
 from agents.tools.registry import catalogue
 from approvals import audit, events
@@ -101,8 +101,8 @@ def release_from_quarantine(run: Run, actor: str) -> bool:
 
 
 def release(run: Run) -> None:
-    """Give the run back at once, after a fault: the sweeper lets another worker try."""
-    _mine(run).update(lease_until=Now())
+    """Give the run back at once, after a fault of the database: that is no attempt of the run's."""
+    _mine(run).update(lease_until=Now(), attempts=F("attempts") - 1)
 
 
 def beat(run: Run) -> bool:
@@ -115,8 +115,11 @@ def still_mine(run: Run) -> bool:
 
 
 def check_epoch(run: Run) -> None:
-    """Lock the run for the rest of the caller's transaction. Raises LostClaim when it is not mine."""
-    if not _mine(run).select_for_update().exists():
+    """Lock the run for the rest of the caller's transaction, and renew the lease: a tool is about to start.
+
+    Raises LostClaim when the run is not mine.
+    """
+    if not beat(run):
         raise LostClaim(STOPPED)
 
 
@@ -130,7 +133,8 @@ def wait(run: Run) -> None:
 
 
 def finish(run: Run) -> None:
-    _end_claim(run, RunStatus.DONE, finished_at=Now(), draft="")
+    open_calls = ToolCall.objects.filter(run=str(run.pk), status__in=OPEN)
+    _end_claim(run, RunStatus.DONE, finished_at=Now(), draft="", open_ends=Exists(open_calls))
 
 
 @audit.change()
@@ -140,20 +144,29 @@ def fail(run: Run, code: str, message: str) -> None:
     _end_claim(run, RunStatus.FAILED, finished_at=Now(), open_ends=True, **error)
 
 
+def give_up(run: Run, actor: str) -> bool:
+    """End a run that was set aside. False when it is not set aside any more."""
+    if not _stop(run, actor, RunStatus.QUARANTINED):
+        return False
+    tie_up(run.pk, actor)
+    return True
+
+
 def stop(run: Run, actor: str) -> bool:
     """Stop an active run at once: its worker finds the epoch gone, its open calls are cancelled."""
-    if not _stop(run):
+    if not _stop(run, actor, *ACTIVE):
         return False
     tie_up(run.pk, actor)
     return True
 
 
 @audit.change(durable=True)
-def _stop(run: Run) -> bool:
-    updated = Run.objects.filter(pk=run.pk, status__in=ACTIVE).update(
+def _stop(run: Run, actor: str, *statuses: RunStatus) -> bool:
+    updated = Run.objects.filter(pk=run.pk, status__in=statuses).update(
         status=RunStatus.STOPPED, epoch=F("epoch") + 1, lease_until=None, finished_at=Now(), open_ends=True
     )
     if updated:
+        audit.record("run.stopped", actor, session=str(run.session_id), run=str(run.pk))
         _ring(run)
     return bool(updated)
 
@@ -173,34 +186,44 @@ def tie_up(run_id: Any, actor: str = calls.SYSTEM) -> None:
 def wake_if_decided(run_id: str) -> None:
     """In the caller's transaction: a waiting run whose calls are all decided is due again.
 
-    The lock makes two decisions on two calls of one run see each other: the later one wakes it.
+    The lock makes two decisions on two calls of one run see each other: the later one wakes it. It is taken whatever
+    the run is doing: a worker that is just putting it to sleep has to see the decision, or be seen by it.
     """
-    waiting = Run.objects.filter(pk=run_id, status=RunStatus.WAITING)
-    if not waiting.update(due_at=Now()):  # locks it
+    if _locked_status(run_id) != RunStatus.WAITING:
         return
     unsettled = ToolCall.objects.filter(run=run_id, status__in=UNSETTLED)
-    if not waiting.filter(~Exists(unsettled)).update(status=RunStatus.QUEUED, attempts=0):
+    done = Run.objects.filter(~Exists(unsettled), pk=run_id)
+    if not done.update(status=RunStatus.QUEUED, due_at=Now(), attempts=0):
         return
     calls.open_windows(run_id)
     enqueue_on_commit(run_id)
 
 
-def put_back(run_id: str, *, told: bool) -> None:
-    """In the caller's transaction: a decision on one of its calls was undone, so the run waits again.
+def _locked_status(run_id: str) -> str | None:
+    """In the caller's transaction: where the run stands, until the commit."""
+    return Run.objects.select_for_update().filter(pk=run_id).values_list("status", flat=True).first()
+
+
+def put_back(call: ToolCall) -> None:
+    """In the caller's transaction: a decision on this call of a run is undone, so the run waits again.
 
     A worker that has the run already finds the call pending when it comes to it. Raises TooLate where the model
-    has been `told` of the decision, or the run has ended.
+    has been told what became of the call, or is about to be, or the run has ended.
     """
-    run = Run.objects.select_for_update().filter(pk=run_id).first()
-    if run and run.status in (RunStatus.QUEUED, RunStatus.WAITING):
-        Run.objects.filter(pk=run_id).update(status=RunStatus.WAITING)
-    elif run is None or told or run.status != RunStatus.RUNNING:
+    status = _locked_status(call.run)
+    told = Message.objects.filter(run_id=call.run, seq__gt=call.turn).exists()
+    if told or (status == RunStatus.RUNNING and call.status == Status.DENIED):
+        raise TooLate("It is too late to undo this: the agent has been told.")
+    if status in (RunStatus.QUEUED, RunStatus.WAITING):
+        Run.objects.filter(pk=call.run).update(status=RunStatus.WAITING)
+        calls.close_windows(call.run)  # what was approved beside it waits with it
+    elif status != RunStatus.RUNNING:
         raise TooLate("It is too late to undo this: the agent has gone on meanwhile.")
 
 
 def require_active(run_id: str) -> None:
-    """Raises TooLate when the run has ended: nothing would take its calls up."""
-    if not Run.objects.filter(pk=run_id, status__in=ACTIVE).exists():
+    """In the caller's transaction. Raises TooLate when the run has ended: nothing would take its calls up."""
+    if _locked_status(run_id) not in ACTIVE:
         raise TooLate(
             "The agent's run has ended, so nothing can run again. Say what happened, or give it up."
         )
@@ -211,6 +234,8 @@ def sweep(limit: int = 200) -> int:
     late = Q(status=RunStatus.QUEUED, due_at__lt=Now() - settings.SWEEP_GRACE)
     dead = Q(status=RunStatus.RUNNING, lease_until__lt=Now())
     found = list(Run.objects.filter(late | dead).order_by("due_at").values_list("pk", flat=True)[:limit])
+    # Other sweepers leave these alone for a while: a busy broker gets each of them once.
+    Run.objects.filter(pk__in=found, status=RunStatus.QUEUED).update(due_at=Now())
     for run_id in found:
         enqueue(run_id)
     return len(found)

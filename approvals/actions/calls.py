@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from django.db.models import F, Q, QuerySet
@@ -20,7 +20,6 @@ from approvals.states import Choice, Effect, Fault, Status
 
 AGENT = "agent"  # the actor of what the agent's side does
 SYSTEM = "system"  # the actor of what a clock does
-FAULTS = {Status.LAPSED: Fault.TOO_LATE}
 
 
 def ask(judged: Sequence[Judged]) -> list[ToolCall]:
@@ -79,15 +78,14 @@ def start_approved(call: ToolCall, request: Request, epoch: int) -> ToolCall:
     """
     if change := _changed(call, request):
         return lapse(call, *change)
+    usable = Q(executable_until__gt=Now())
+    if call.run:
+        usable |= Q(executable_until=None)  # approved while a worker had the run already
     updated = ToolCall.objects.filter(
-        pk=call.pk,
-        status=Status.APPROVED,
-        version=call.version,
-        digest=call.digest,
-        executable_until__gt=Now(),
+        usable, pk=call.pk, status=Status.APPROVED, version=call.version, digest=call.digest
     ).update(status=Status.STARTED, epoch=epoch, started_at=Now())
     if not updated:
-        return _not_started(call)
+        return _not_started(call, request, epoch)
     call.status, call.epoch = Status.STARTED, epoch
     audit.record("call.started", AGENT, call=call, epoch=epoch)
     events.ring(events.APPROVALS, "changed", call=str(call.pk))
@@ -121,12 +119,20 @@ def _repeatable(call: ToolCall) -> bool:
     return Tool.objects.filter(name=call.tool, idempotent=True).exists()
 
 
-def _not_started(call: ToolCall) -> ToolCall:
+def _not_started(call: ToolCall, request: Request, epoch: int) -> ToolCall:
+    version = call.version
     call.refresh_from_db()
     if call.status != Status.APPROVED:
         return call  # it lapsed, was cancelled or undone a moment ago
+    if call.version != version:  # undone and approved once more: what counts is what is there now
+        return start_approved(call, request_for(call, request), epoch)
     stale = ToolCall.objects.filter(pk=call.pk, executable_until__lte=Now()).exists()
     return lapse(call, *_fault(Fault.TOO_LATE if stale else Fault.ARGUMENTS))
+
+
+def request_for(call: ToolCall, request: Request) -> Request:
+    """The request with the arguments that were approved."""
+    return replace(request, arguments=call.arguments)
 
 
 def _changed(call: ToolCall, request: Request) -> tuple[Fault, str] | None:
@@ -179,6 +185,11 @@ def open_windows(run: str) -> None:
     """
     approved = ToolCall.objects.filter(run=run, status=Status.APPROVED, executable_until=None)
     approved.update(executable_until=Now() + F("executable_for"))
+
+
+def close_windows(run: str) -> None:
+    """The run waits again: its approvals do not lapse meanwhile, in the caller's transaction."""
+    ToolCall.objects.filter(run=run, status=Status.APPROVED).update(executable_until=None)
 
 
 @audit.change()
@@ -248,9 +259,10 @@ def _end_one(call: ToolCall, status: Status, kind: str, actor: str) -> bool:
         still &= Q(expires_at__lte=Now())
     if status == Status.LAPSED:
         still &= Q(executable_until__lte=Now())
-    updated = ToolCall.objects.filter(still).update(
-        status=status, finished_at=Now(), version=F("version") + 1, fault=FAULTS.get(status, "")
-    )
+    changes: dict[str, Any] = {"status": status, "finished_at": Now(), "version": F("version") + 1}
+    if status == Status.LAPSED:
+        changes |= {"fault": Fault.TOO_LATE, "why": f"{Fault.TOO_LATE.label}."}
+    updated = ToolCall.objects.filter(still).update(**changes)
     if updated:
         call.refresh_from_db()
         audit.record(kind, actor, call=call)

@@ -65,11 +65,14 @@ def decide(call_id: Any, user: User, ruling: Ruling) -> ToolCall:
         _check_party(call, user)
         return _decide(call, user, ruling)
     except Refusal as refused:
-        with audit.audited():
-            audit.record(
-                "decision.refused", user.get_username(), call=call, code=refused.code, choice=ruling.choice
-            )
+        record_refusal(call, user, refused, ruling.choice)
         raise
+
+
+def record_refusal(call: ToolCall, user: User, refused: Refusal, choice: str) -> None:
+    """In a transaction of its own, since that of the change is gone."""
+    with audit.audited():
+        audit.record("decision.refused", user.get_username(), call=call, code=refused.code, choice=choice)
 
 
 def find_for(user: User, call_id: Any) -> ToolCall:
@@ -86,9 +89,14 @@ def find_for(user: User, call_id: Any) -> ToolCall:
 def undo(call_id: Any, user: User, version: int) -> ToolCall:
     """Take one's own decision back, as long as nothing has come of it. The call waits again, as it was asked.
 
-    Raises NotFound, NotAReviewer, SelfApproval, Stale, TooLate; nothing has changed then.
+    Raises NotFound, NotAReviewer, SelfApproval, TooLate; nothing has changed then. A refusal is audited.
     """
-    return _undo(find_for(user, call_id), user, version)
+    call = find_for(user, call_id)
+    try:
+        return _undo(call, user, version)
+    except Refusal as refused:
+        record_refusal(call, user, refused, "undo")
+        raise
 
 
 @audit.change(durable=True)
@@ -96,16 +104,18 @@ def _undo(call: ToolCall, user: User, version: int) -> ToolCall:
     decision = call.decision()
     if decision is None or call.status not in (Status.APPROVED, Status.DENIED):
         raise TooLate("There is no decision to undo: nobody decided, or it has been acted upon.")
+    if call.decisions.filter(undone_at=None).count() > 1:
+        raise TooLate("This let a call run again whose outcome was unknown; that cannot be undone.")
     if decision.by_id != user.pk:
         raise TooLate(f"Only {decision.by.get_username()} can undo this decision.")
+    undone = audit.entry("decision.undone", user.get_username(), call=call, choice=decision.choice)
     reopening.send(sender=ToolCall, call=call)  # first: who holds a run may wait for its approved calls
     _reopen(call, version)
     Decision.objects.filter(pk=decision.pk).update(undone_at=Now())
     if decision.grant_id:
         trust.revoke(decision.grant_id, call.session, user)
     call.refresh_from_db()
-    audit.record("decision.undone", user.get_username(), call=call, choice=decision.choice)
-    audit.record("call.pending", user.get_username(), call=call)
+    audit.write(undone, audit.entry("call.pending", user.get_username(), call=call))
     events.ring(events.APPROVALS, "pending", call=str(call.pk))
     events.ring(events.session_topic(call.session), "changed")
     return call

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import F
 from django.db.models.functions import Now
 
 from approvals import audit, events
-from approvals.actions.decisions import check_note, find_for
-from approvals.errors import AlreadyDecided, Stale
+from approvals.actions.decisions import check_note, find_for, record_refusal
+from approvals.errors import AlreadyDecided, Refusal, Stale, TooEarly
 from approvals.fields import storable
-from approvals.models import Decision, ToolCall
+from approvals.models import Decision, Tool, ToolCall
 from approvals.signals import resumed, settled
 from approvals.states import Choice, Outcome, Status
 
@@ -32,10 +34,15 @@ def settle(call_id: Any, user: User, settlement: Settlement) -> ToolCall:
     """Say what became of an UNKNOWN call: it happened, it is to run again, or it is given up.
 
     Running it again is an approval, by the same rules and with a decision of its own. Raises NotFound,
-    NotAReviewer, SelfApproval, AlreadyDecided, Stale, CommentRequired, InvalidInput; nothing has changed then.
+    NotAReviewer, SelfApproval, AlreadyDecided, Stale, TooEarly, TooLate, CommentRequired, InvalidInput; nothing has
+    changed then. A refusal is audited.
     """
     call = find_for(user, call_id)
-    return _settle(call, user, settlement)
+    try:
+        return _settle(call, user, settlement)
+    except Refusal as refused:
+        record_refusal(call, user, refused, settlement.outcome)
+        raise
 
 
 @audit.change(durable=True)
@@ -43,6 +50,8 @@ def _settle(call: ToolCall, user: User, settlement: Settlement) -> ToolCall:
     if call.status != Status.UNKNOWN:
         raise AlreadyDecided("Nobody needs to settle this any more.", call_status=call.status)
     check_note(settlement.note, required=settlement.outcome != Outcome.RUN_AGAIN)
+    if settlement.outcome == Outcome.RUN_AGAIN:
+        _must_be_over(call)
     note = storable(settlement.note.strip())
     _change(call, settlement, _changes(settlement.outcome, user.get_username(), note))
     call.refresh_from_db()
@@ -54,6 +63,17 @@ def _settle(call: ToolCall, user: User, settlement: Settlement) -> ToolCall:
     events.ring(events.APPROVALS, "decided", call=str(call.pk))
     events.ring(events.session_topic(call.session), "changed")
     return call
+
+
+def _must_be_over(call: ToolCall) -> None:
+    """What was started may still be under way: a slow service, a worker that stands still. Raises TooEarly."""
+    timeout = Tool.objects.filter(name=call.tool).values_list("timeout", flat=True).first() or 0
+    patience = timedelta(seconds=timeout) + settings.EFFECT_GRACE
+    if ToolCall.objects.filter(pk=call.pk, started_at__gt=Now() - patience).exists():
+        raise TooEarly(
+            "It may still be running. It can be run again "
+            f"{patience.total_seconds():.0f} seconds after it was started."
+        )
 
 
 def _changes(outcome: Outcome, who: str, note: str) -> dict[str, Any]:

@@ -49,22 +49,7 @@ class Migration(migrations.Migration):
                 ("position", models.PositiveBigIntegerField()),
                 ("hash", models.CharField(max_length=80)),
                 ("seal", models.CharField(max_length=80)),
-                (
-                    "checked",
-                    models.PositiveBigIntegerField(
-                        default=0, help_text="The position that the last checkpoint has written down."
-                    ),
-                ),
             ],
-            options={
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("position__gt", models.F("checked"))),
-                        fields=["chain"],
-                        name="audit_unchecked",
-                    )
-                ],
-            },
         ),
         migrations.AlterField("auditentry", "at", models.DateTimeField(editable=False)),
         migrations.AddField(

@@ -9,7 +9,9 @@ from django.db import migrations, models
 def keep_windows(apps, schema_editor):
     """Calls that are asked or approved while Nod is updated keep their terms."""
     calls = apps.get_model("approvals", "ToolCall")
-    for call in calls.objects.filter(status__in=("pending", "approved")).iterator(chunk_size=1000):
+    for call in calls.objects.filter(status__in=("pending", "approved", "started", "unknown")).iterator(
+        chunk_size=1000
+    ):
         call.executable_for = timedelta(seconds=call.terms["executable_for"])
         call.save(update_fields=["executable_for"])
 

@@ -341,7 +341,8 @@ def test_it_shows_the_audit_trail_to_administrators(as_, call, admin, rita):
 
 def test_it_pages_through_the_audit_trail(as_, admin, monkeypatch):
     monkeypatch.setattr(approvals_api, "ENTRIES", 3)
-    api, after, seen = as_(admin, "admin"), 0, []
+    api, seen = as_(admin, "admin"), []
+    after: int | None = 0
     while after is not None:
         answer = api.get(f"audit?after={after}").json()
         seen += [entry["seq"] for entry in answer["items"]]

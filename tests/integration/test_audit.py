@@ -224,7 +224,7 @@ def test_keys_can_be_changed(noted, settings):
 # --- Checkpoints -------------------------------------------------------------------------------------------
 def test_a_checkpoint_covers_what_has_moved(noted):
     assert trail.checkpoint() == 2
-    assert trail.checkpoint() == 0
+    assert trail.checkpoint() == 2, "what was numbered before the last one may be committed after it"
     note("s2")
     assert trail.checkpoint() == 1
     assert list(entries(kind="audit.checkpoint")[-1].data["heads"]) == ["s2"]
@@ -286,6 +286,8 @@ def test_an_export_verifies_by_itself(exported, tmp_path, capsys, db):
         lambda lines: [*lines[:2], lines[1], *lines[2:]],
         lambda lines: [*lines[:2], "nonsense", *lines[2:]],
         lambda lines: [*lines[:2], '{"seq": "2"}', *lines[2:]],
+        lambda lines: [*lines[:2], "5", *lines[2:]],
+        lambda lines: [*lines[:2], lines[2].replace("{", '{"more":1,', 1), *lines[3:]],
         lambda lines: [],
     ],
     ids=[
@@ -299,6 +301,8 @@ def test_an_export_verifies_by_itself(exported, tmp_path, capsys, db):
         "doubled",
         "garbage",
         "half",
+        "number",
+        "more",
         "empty",
     ],
 )

@@ -462,7 +462,7 @@ def test_it_says_that_it_is_too_late_to_undo(as_rita, call):
 def test_it_asks_what_became_of_an_unknown_call(as_rita, unknown):
     queue = text(as_rita.get(QUEUE))
     assert "Did it happen?" in queue
-    assert "None waiting" not in queue
+    assert 'id="none-waiting"' not in queue
     page = text(as_rita.get(page_of(unknown)))
     for words in ("It happened", "run it again", "Give it up", "The worker died"):
         assert words in page

@@ -541,7 +541,7 @@ def test_an_approval_that_nobody_used_lapses(model, alice, rita):
     work()
     assert mail.outbox == []
     assert last_run(session).status == RunStatus.DONE
-    assert "came too late" in model.told()[0]
+    assert "not used in time" in model.told()[0]
 
 
 def test_a_call_without_a_run_opens_its_window_at_the_decision(alice, rita, desk):

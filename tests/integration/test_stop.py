@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from agents import driver
 from agents.actions import conversations, runs
 from agents.models import Run, Session
-from agents.states import RunStatus
+from agents.states import ACTIVE, RunStatus
 from agents.tools.registry import catalogue
 from approvals.actions import calls as call_actions
 from approvals.actions import decisions
@@ -178,7 +178,7 @@ def test_it_cancels_what_a_crash_left_of_an_ended_run(model, alice, rita, monkey
     session = chat(alice)
     approve(calls(session)[0], rita)
     if end == "stop":
-        assert runs._stop(last_run(session))
+        assert runs._stop(last_run(session), "alice", *ACTIVE)
     else:
         Run.objects.update(status=RunStatus.QUEUED)
         runs.fail(claim(last_run(session)), "broken", "It broke.")

@@ -20,10 +20,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         what = parser.add_subparsers(dest="what", required=True)
-        export = what.add_parser("export", help="print it, one JSON object a line, oldest first")
-        export.add_argument(
-            "--after", type=int, default=0, metavar="SEQ", help="only entries behind this number"
-        )
+        what.add_parser("export", help="print it, one JSON object a line, oldest first")
         verify = what.add_parser("verify", help="exit 1 and name the first bad entry if it was tampered with")
         verify.add_argument(
             "file", nargs="?", help="an export to verify, - for standard input; else the database"
@@ -31,12 +28,12 @@ class Command(BaseCommand):
 
     def handle(self, *, what: str, **options: Any) -> None:
         if what == "export":
-            self._export(options["after"])
+            self._export()
         else:
             self._verify(options["file"])
 
-    def _export(self, after: int) -> None:
-        for fields in trail.export(after):
+    def _export(self) -> None:
+        for fields in trail.export():
             self.stdout.write(json.dumps(fields, separators=(",", ":")))
 
     def _verify(self, file: str | None) -> None:
@@ -56,13 +53,14 @@ class Command(BaseCommand):
             self.stderr.write(f"The audit trail was tampered with. First bad entry: {fault.seq}. {fault.why}")
             sys.exit(1)
         self.stdout.write(
-            f"{verifier.entries} entries in {verifier.chains} chains, the last is {verifier.seq}: all genuine."
+            f"{verifier.entries} entries in {verifier.chains} chains, the last is {verifier.seq} of {verifier.at}: "
+            "all genuine."
         )
 
 
-def _lines(file: TextIO) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(file, 1):
+def _lines(file: TextIO) -> Iterator[Any]:
+    for line in file:
         try:
-            yield number, json.loads(line)
+            yield json.loads(line)
         except ValueError:
-            yield number, {}
+            yield None
