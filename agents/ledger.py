@@ -87,7 +87,7 @@ class LedgerGate:
             self.run.steps += 1
 
     # Each of these updates the run first: that checks the epoch and holds the run until the commit.
-    @audit.change(durable=True)
+    @audit.audited(durable=True)
     def pause(self, state: dict[str, Any]) -> None:
         """One transaction: messages, state, pending calls, and the run asleep."""
         runs.wait(self.run)
@@ -96,7 +96,7 @@ class LedgerGate:
         if self._still_pending:
             runs.wake_if_decided(str(self.run.pk))  # it may have been decided since it was read
 
-    @audit.change(durable=True)
+    @audit.audited(durable=True)
     def finish(self, state: dict[str, Any]) -> None:
         runs.finish(self.run)
         self._store(state)
@@ -176,7 +176,7 @@ class LedgerGate:
         reach("started", self.session.key)
         return answer
 
-    @audit.change(durable=True)
+    @audit.audited(durable=True)
     def _start(self, use: port.ToolUse) -> port.Started | port.Settled | port.Ask:
         runs.check_epoch(self.run)
         self._store(None)

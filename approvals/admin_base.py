@@ -48,12 +48,12 @@ class Audited(admin.ModelAdmin):  # type: ignore[type-arg]
         before = request._audited_before  # type: ignore[attr-defined]
         changes.record(self.kind, request.user.get_username(), before, self.described(form.instance))
 
-    @audit.change()
+    @audit.audited()
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         changes.record(self.kind, request.user.get_username(), self.described(obj), None)
         super().delete_model(request, obj)
 
-    @audit.change()
+    @audit.audited()
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         for row in queryset:
             self.delete_model(request, row)

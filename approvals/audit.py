@@ -7,11 +7,10 @@ chain is so held only for the commit, and always taken last: two transactions ca
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -21,9 +20,6 @@ from approvals import chain
 from approvals.models import AuditEntry, AuditHead, ToolCall
 
 logger = logging.getLogger("nod.audit")
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 BROKEN = "audit.broken"
 CLOCK = {
@@ -71,7 +67,10 @@ def write(*entries: AuditEntry) -> None:
 
 @contextmanager
 def audited(*, durable: bool = False) -> Iterator[None]:
-    """A transaction whose audit entries are stored at its end. Inside another one it is a part of that."""
+    """A transaction whose audit entries are stored at its end, as a block or a decorator.
+
+    Inside another one it is a part of that.
+    """
     outer = _collected()
     with transaction.atomic(durable=durable):
         if outer is not None:
@@ -84,20 +83,6 @@ def audited(*, durable: bool = False) -> Iterator[None]:
             _store(collected)
         finally:
             connection.nod_audit = None  # type: ignore[attr-defined]
-
-
-def change(*, durable: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorator: the function is one `audited()` transaction."""
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        @wraps(function)
-        def inside(*args: P.args, **kwargs: P.kwargs) -> R:
-            with audited(durable=durable):
-                return function(*args, **kwargs)
-
-        return inside
-
-    return decorate
 
 
 def _collected() -> list[AuditEntry] | None:

@@ -50,7 +50,7 @@ def claim(run_id: Any) -> Run | None:
     return None
 
 
-@audit.change()
+@audit.audited()
 def _take(run_id: Any) -> Run | None:
     free = Q(status=RunStatus.QUEUED) | Q(status=RunStatus.RUNNING, lease_until__lt=Now())
     updated = Run.objects.filter(free, pk=run_id).update(
@@ -77,7 +77,7 @@ def _settle_broken_off(run: Run) -> None:
         calls.mark_unknown(call, Fault.WORKER_DIED)
 
 
-@audit.change()
+@audit.audited()
 def quarantine(run: Run) -> None:
     """Set a run aside that broke off too often. An administrator lets it try again, or its user stops it."""
     why = f"This run broke off {settings.RUN_MAX_ATTEMPTS} times and was set aside. An administrator has to look."
@@ -87,7 +87,7 @@ def quarantine(run: Run) -> None:
     audit.record("run.quarantined", calls.SYSTEM, session=str(run.session_id), run=str(run.pk))
 
 
-@audit.change(durable=True)
+@audit.audited(durable=True)
 def release_from_quarantine(run: Run, actor: str) -> bool:
     """Let a run that was set aside try again. False when it is not set aside any more."""
     updated = Run.objects.filter(pk=run.pk, status=RunStatus.QUARANTINED).update(
@@ -137,7 +137,7 @@ def finish(run: Run) -> None:
     _end_claim(run, RunStatus.DONE, finished_at=Now(), draft="", open_ends=Exists(open_calls))
 
 
-@audit.change()
+@audit.audited()
 def fail(run: Run, code: str, message: str) -> None:
     """End a run with a sentence for the person who asked. Call `tie_up` after the commit."""
     error = {"error_code": code, "error": storable(message)}
@@ -160,7 +160,7 @@ def stop(run: Run, actor: str) -> bool:
     return True
 
 
-@audit.change(durable=True)
+@audit.audited(durable=True)
 def _stop(run: Run, actor: str, *statuses: RunStatus) -> bool:
     updated = Run.objects.filter(pk=run.pk, status__in=statuses).update(
         status=RunStatus.STOPPED, epoch=F("epoch") + 1, lease_until=None, finished_at=Now(), open_ends=True

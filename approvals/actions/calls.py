@@ -192,7 +192,7 @@ def close_windows(run: str) -> None:
     ToolCall.objects.filter(run=run, status=Status.APPROVED).update(executable_until=None)
 
 
-@audit.change()
+@audit.audited()
 def record(call: ToolCall, *, succeeded: bool, result: Any) -> ToolCall:
     """Store what became of a started call. `result`: Converse content blocks.
 
@@ -210,7 +210,7 @@ def record(call: ToolCall, *, succeeded: bool, result: Any) -> ToolCall:
     return call
 
 
-@audit.change()
+@audit.audited()
 def mark_unknown(call: ToolCall, fault: Fault) -> bool:
     """A call was started and nobody can say what became of it. False when it was recorded meanwhile.
 
@@ -251,7 +251,7 @@ def _end(calls: Iterable[ToolCall], status: Status, kind: str, actor: str) -> in
     return sum(_end_one(call, status, kind, actor) for call in calls)
 
 
-@audit.change()
+@audit.audited()
 def _end_one(call: ToolCall, status: Status, kind: str, actor: str) -> bool:
     before = call.status
     still = Q(pk=call.pk, status=before)

@@ -99,7 +99,7 @@ def undo(call_id: Any, user: User, version: int) -> ToolCall:
         raise
 
 
-@audit.change(durable=True)
+@audit.audited(durable=True)
 def _undo(call: ToolCall, user: User, version: int) -> ToolCall:
     decision = call.decision()
     if decision is None or call.status not in (Status.APPROVED, Status.DENIED):
@@ -145,7 +145,7 @@ def _check_party(call: ToolCall, user: User) -> None:
         raise NotFound(NO_CALL)
 
 
-@audit.change(durable=True)
+@audit.audited(durable=True)
 def _decide(call: ToolCall, user: User, ruling: Ruling) -> ToolCall:
     if refused := permissions.refusal(user, call):
         raise refused

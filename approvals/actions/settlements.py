@@ -45,7 +45,7 @@ def settle(call_id: Any, user: User, settlement: Settlement) -> ToolCall:
         raise
 
 
-@audit.change(durable=True)
+@audit.audited(durable=True)
 def _settle(call: ToolCall, user: User, settlement: Settlement) -> ToolCall:
     if call.status != Status.UNKNOWN:
         raise AlreadyDecided("Nobody needs to settle this any more.", call_status=call.status)

@@ -15,7 +15,7 @@ from approvals.permissions import may_sign_in
 SCOPES = ("chat", "review", "agent", "admin")
 
 
-@audit.change()
+@audit.audited()
 def create(user: User, scopes: Iterable[str], name: str = "", actor: str = "") -> str:
     """A new token; this is the only time that it can be read."""
     wanted = sorted(set(scopes))
@@ -40,7 +40,7 @@ def find(key: str) -> ApiToken | None:
     return token if token and may_sign_in(token.user) else None
 
 
-@audit.change()
+@audit.audited()
 def revoke(token: ApiToken, actor: str) -> None:
     if ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=Now()):
         audit.record("token.revoked", actor, user=token.user.get_username(), prefix=token.prefix)

@@ -31,7 +31,7 @@ class Definition:
         return definition_hash(self.name, self.description, self.schema)
 
 
-@audit.change()
+@audit.audited()
 def register(definition: Definition, *, looked_at: bool, actor: str = "system") -> Tool:
     """Enter a tool, or its new definition, into the catalogue.
 
@@ -58,7 +58,7 @@ def register(definition: Definition, *, looked_at: bool, actor: str = "system") 
     return tool
 
 
-@audit.change()
+@audit.audited()
 def look_at(tool: Tool, actor: str) -> None:
     """A person has looked at the definition as it stands; policies may allow it from now on."""
     if Tool.objects.filter(pk=tool.pk, definition=tool.definition).update(looked_at=tool.definition):

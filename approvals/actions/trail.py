@@ -42,7 +42,7 @@ def checkpoint() -> int:
     return len(names)
 
 
-@audit.change()
+@audit.audited()
 def _write_down(names: list[str]) -> None:
     heads = AuditHead.objects.filter(chain__in=names).order_by("chain")
     audit.record(CHECKPOINT, "system", heads={head.chain: [head.position, head.hash] for head in heads})

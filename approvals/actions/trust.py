@@ -9,7 +9,7 @@ from approvals import audit, events
 from approvals.models import TrustGrant
 
 
-@audit.change()
+@audit.audited()
 def revoke(grant_id: Any, session: str, user: User) -> bool:
     """Revoke a grant of the session; nothing that has not started can use it from this commit on.
 
