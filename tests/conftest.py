@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 
 import pytest
@@ -22,6 +23,12 @@ from approvals.actions import tokens
 from approvals.models import Tool, ToolPolicy
 from approvals.states import Effect
 from tests.fakes.model import ScriptedModel
+
+
+def pytest_configure():
+    """Signals as in a terminal, for the tests and for all that they start: nohup and `&` have some ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True, scope="session")

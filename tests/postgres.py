@@ -35,8 +35,8 @@ def main(command: list[str]) -> int:
     if not command:
         print(__doc__, file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for background jobs
+    for number in (signal.SIGTERM, signal.SIGINT):  # shells ignore the latter for background jobs
+        signal.signal(number, _end)
     with server() as url:
         return _run(command, url)
 
@@ -52,7 +52,7 @@ class Server:
         self._process = start()
         try:
             ready(self._process)
-        except CannotStart:
+        except BaseException:
             self.stop()
             raise
 
@@ -95,9 +95,9 @@ def running() -> Iterator[Server]:
 
 
 def _run(command: list[str], url: str) -> int:
-    process = subprocess.Popen(command, env={**os.environ, "DATABASE_URL": url})
+    process = _spawn(command, env={**os.environ, "DATABASE_URL": url})
     try:
-        return process.wait()
+        return int(process.wait())
     except BaseException:  # Ctrl-C reached the command too; it may clean up before the server goes
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5)
@@ -136,9 +136,18 @@ def _initialise(programs: Path, folder: Path, rights: dict[str, Any]) -> None:
     # --no-sync is for the copying alone; the server itself syncs.
     options = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres", "--no-sync"]
     command = [str(programs / "initdb"), "--pgdata", str(folder / "data"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **rights)
-    if done.returncode:
-        raise CannotStart(f"initdb: {done.stdout}{done.stderr}")
+    # In a session of its own, so that its helpers can be ended with it.
+    initdb = _spawn(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, **rights
+    )
+    try:
+        said, _ = initdb.communicate()
+    except BaseException:
+        os.killpg(initdb.pid, signal.SIGKILL)
+        initdb.wait()
+        raise
+    if initdb.returncode:
+        raise CannotStart(f"initdb: {said}")
 
 
 def _start(programs: Path, folder: Path, rights: dict[str, Any]) -> subprocess.Popen[bytes]:
@@ -146,7 +155,7 @@ def _start(programs: Path, folder: Path, rights: dict[str, Any]) -> subprocess.P
     settings = {"listen_addresses": "", "unix_socket_directories": str(folder), "max_connections": "200"}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     with (folder / "log").open("wb") as log:
-        return subprocess.Popen(
+        return _spawn(
             [programs / "postgres", "-D", folder / "data", *options],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -177,8 +186,30 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
+_spawning = False
+_asked_to_end = 0
+
+
 def _end(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    global _asked_to_end
+    _asked_to_end = number
+    if not _spawning:
+        raise SystemExit(128 + number)
+
+
+def _spawn(command: list[Any], **options: Any) -> subprocess.Popen[Any]:
+    """Popen that a signal cannot leave with a process that nobody knows of."""
+    global _spawning
+    _spawning = True
+    try:
+        process = subprocess.Popen(command, **options)
+    finally:
+        _spawning = False
+    if _asked_to_end:
+        process.kill()
+        process.wait()
+        raise SystemExit(128 + _asked_to_end)
+    return process
 
 
 if __name__ == "__main__":
@@ -186,5 +217,3 @@ if __name__ == "__main__":
         sys.exit(main(sys.argv[1:]))
     except CannotStart as error:
         sys.exit(f"PostgreSQL did not start. {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)

@@ -33,7 +33,9 @@ def short():
 
 
 def leftovers(folder):
-    return [process.pid for process in psutil.process_iter() if str(folder) in " ".join(_words(process))]
+    """What has the folder on its command line and does not end at once."""
+    found = [process for process in psutil.process_iter() if str(folder) in " ".join(_words(process))]
+    return psutil.wait_procs(found, timeout=2)[1]
 
 
 def _words(process):
@@ -60,8 +62,17 @@ def test_it_runs_a_command_and_hands_on_how_it_ended(short):
     assert leftovers(short) == []
 
 
+def making_the_database(launcher):
+    return any("initdb" in _words(child)[:1][0] for child in launcher.children() if _words(child))
+
+
+def running_the_command(launcher):
+    return any(_words(child)[:1] == ["sleep"] for child in launcher.children())
+
+
+@pytest.mark.parametrize("reached", [making_the_database, running_the_command])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_leaves_nothing_behind_when_it_is_stopped(short, number):
+def test_it_leaves_nothing_behind_when_it_is_stopped(short, number, reached):
     launcher = subprocess.Popen(
         [*LAUNCHER, "sleep", "600"],
         cwd=ROOT,
@@ -70,10 +81,10 @@ def test_it_leaves_nothing_behind_when_it_is_stopped(short, number):
     )
     try:
         deadline = time.monotonic() + 60
-        while not any("sleep" in _words(child) for child in psutil.Process(launcher.pid).children()):
+        while not reached(psutil.Process(launcher.pid)):
             assert launcher.poll() is None
             assert time.monotonic() < deadline
-            time.sleep(0.05)
+            time.sleep(0.01)
         os.killpg(launcher.pid, number)  # as a terminal does it
         assert launcher.wait(30) == 128 + number
     finally:
