@@ -10,7 +10,6 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
-from django.core.management import call_command
 from django.db import connection, connections
 from django.test import TransactionTestCase
 
@@ -23,6 +22,7 @@ from approvals.actions import tokens
 from approvals.models import Tool, ToolPolicy
 from approvals.states import Effect
 from tests.fakes.model import ScriptedModel
+from tests.seeded import seed
 
 
 def pytest_configure():
@@ -57,8 +57,7 @@ def own_folders(settings, tmp_path):
 @pytest.fixture
 def desk(db, settings):
     """Demo people, policies, tools and the agent, as `manage.py seed` makes them; the model never waits."""
-    call_command("seed", verbosity=0)
-    Agent.objects.update(parameters={"delay_ms": 0})
+    seed()
 
 
 def person(name):

@@ -13,6 +13,8 @@ from hitl_site.settings import DATABASES  # noqa: E402
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 CHANNEL_LAYERS = {"default": {"BACKEND": "tests.fakes.layer.LocalLayer"}}
+# Each test client builds the middlewares anew; this one would read every file each time. tests/e2e has the real one.
+SERVESTATIC_USE_FINDERS = SERVESTATIC_USE_STATIC_ROOT = False
 CELERY_BROKER_URL = "memory://"  # nobody listens: the `worker` fixture drives what is due
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A file, since the threads of an in-memory database lock each other out instead of waiting.
