@@ -26,6 +26,7 @@ from approvals.requests import Request, wants
 from approvals.states import Choice, Outcome, Status
 
 LATELY = 10
+LISTED = 200  # waiting calls in the list, oldest first; nobody works through more at once
 INCOMPLETE = "The form was not complete. Reload the page and decide again."
 PAGE = 50
 
@@ -177,10 +178,18 @@ def _page(request: Request, card: Card | None, *, chosen: bool, status: int = 20
 
 
 def _list(request: Request, selected: str) -> dict[str, Any]:
-    pending = list_rows(_pending(request))
+    waiting = _pending(request)
+    pending = list_rows(waiting[:LISTED])
+    more = waiting.count() - LISTED if len(pending) == LISTED else 0
     unknown = list_rows(_unknown(request))
     lately = _calls(request).filter(decided_at__isnull=False).order_by("-decided_at")[:LATELY]
-    return {"pending": pending, "unknown": unknown, "lately": list_rows(lately), "selected": selected}
+    return {
+        "pending": pending,
+        "more": more,
+        "unknown": unknown,
+        "lately": list_rows(lately),
+        "selected": selected,
+    }
 
 
 def _find(request: Request, call_id: UUID) -> ToolCall:

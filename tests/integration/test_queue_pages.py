@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from approvals import audit_views
+from approvals import audit_views, views
 from approvals.actions import calls as call_actions
 from approvals.actions import decisions
 from approvals.actions.decisions import Ruling
@@ -170,6 +170,16 @@ def test_it_lists_the_oldest_first_and_shows_it(as_rita, alice):
     assert html.index(f"row-{first.pk}") < html.index(f"row-{second.pk}")
     assert f'id="card" data-call="{first.pk}"' in html
     assert "(2) Approvals · Nod" in html
+
+
+def test_a_very_long_list_is_cut_and_says_so(as_rita, alice, monkeypatch):
+    monkeypatch.setattr(views, "LISTED", 2)
+    calls = [ask(alice, session=f"s{number}") for number in range(2)]
+    assert "the list goes on" not in text(as_rita.get(QUEUE))
+    calls += [ask(alice, session=f"s{number}") for number in range(2, 5)]
+    page = text(as_rita.get(QUEUE))
+    assert [f"row-{call.pk}" in page for call in calls] == [True, True, False, False, False]
+    assert "3 more wait; the list goes on as these are decided." in page
 
 
 def test_it_gives_htmx_the_list_alone(as_rita, call):
