@@ -48,14 +48,25 @@ def begin(user: User, agent_slug: str) -> Session:
     return Session.objects.create(user=user, agent=agent)
 
 
-@transaction.atomic(durable=True)
 def post(session: Session, text: str, idempotency_key: str = "") -> Run:
     """Store a user's message and queue the run that answers it.
 
     The same idempotency key gives the same run. Raises InvalidInput for an empty or overlong text, Busy
     while another run of the session is active, AgentInactive when the agent was switched off.
     """
-    return _post(session, text, idempotency_key)
+    try:
+        with transaction.atomic(durable=True):
+            return _post(session, text, idempotency_key)
+    except Busy:
+        if run := _known(session, idempotency_key):
+            return run  # the same message came twice at once
+        raise
+
+
+def _known(session: Session, idempotency_key: str) -> Run | None:
+    """The run that this key has started already."""
+    key = storable(idempotency_key)
+    return session.runs.filter(idempotency_key=key).first() if key else None
 
 
 def _post(session: Session, text: str, idempotency_key: str) -> Run:
@@ -67,14 +78,9 @@ def _post(session: Session, text: str, idempotency_key: str) -> Run:
             f"The message has {len(text):,} characters; {settings.MESSAGE_MAX_CHARS:,} is the most. Shorten it, "
             "or put the text into a file of the workspace."
         )
-    if idempotency_key and (run := session.runs.filter(idempotency_key=idempotency_key).first()):
+    if run := _known(session, idempotency_key):
         return run
-    try:
-        run = _new_run(session, idempotency_key)
-    except Busy:
-        if idempotency_key and (run := session.runs.filter(idempotency_key=idempotency_key).first()):
-            return run  # the same message came twice at once
-        raise
+    run = _new_run(session, idempotency_key)
     last = session.messages.last()
     content = [*_unanswered(session, last), {"text": text}]
     append(session, run, [{"role": "user", "content": content}], after=last.seq if last else 0)
@@ -101,9 +107,10 @@ def _new_run(session: Session, idempotency_key: str) -> Run:
     if not session.agent.active:
         raise AgentInactive(f"{session.agent.name} is switched off. Start a new chat with another agent.")
     try:
-        with transaction.atomic():
-            run = Run.objects.create(session=session, idempotency_key=idempotency_key)
-    except IntegrityError:
+        run = Run.objects.create(session=session, idempotency_key=idempotency_key)
+    except (
+        IntegrityError
+    ):  # the caller's transaction is over: a savepoint would cost each message two round trips
         raise Busy("The agent is still busy with your last message. Wait, or stop it first.") from None
     transaction.on_commit(lambda: reach("posted", session.key))
     runs.enqueue_on_commit(run.pk)

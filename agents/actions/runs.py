@@ -50,7 +50,6 @@ def claim(run_id: Any) -> Run | None:
     return None
 
 
-@audit.audited()
 def _take(run_id: Any) -> Run | None:
     free = Q(status=RunStatus.QUEUED) | Q(status=RunStatus.RUNNING, lease_until__lt=Now())
     updated = Run.objects.filter(free, pk=run_id).update(
@@ -69,6 +68,7 @@ def _take(run_id: Any) -> Run | None:
     return run
 
 
+@audit.audited()
 def _settle_broken_off(run: Run) -> None:
     """What the last worker had started: what may be repeated is left for this one to start again."""
     started = ToolCall.objects.filter(run=str(run.pk), status=Status.STARTED)
