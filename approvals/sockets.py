@@ -8,6 +8,7 @@ import json
 import logging
 from typing import Any
 
+from autobahn.exception import Disconnected
 from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
@@ -53,14 +54,16 @@ class DoorbellSocket(AsyncWebsocketConsumer):
         self._pump = asyncio.create_task(self._push(topic))
 
     async def _push(self, topic: str) -> None:
-        try:
-            async with hub().listen(topic) as queue:
-                await self.send(json.dumps({"kind": "hello"}))
-                await self._relay(queue)
-        # an open socket that hears nothing would look alive
-        except (RedisError, OSError, DatabaseError) as error:
-            logger.debug("socket closed: %s", error)
-            await self.close(TRY_AGAIN)
+        # the browser may be gone while something is on its way to it; `websocket_disconnect` follows
+        with contextlib.suppress(Disconnected):
+            try:
+                async with hub().listen(topic) as queue:
+                    await self.send(json.dumps({"kind": "hello"}))
+                    await self._relay(queue)
+            # an open socket that hears nothing would look alive
+            except (RedisError, OSError, DatabaseError) as error:
+                logger.debug("socket closed: %s", error)
+                await self.close(TRY_AGAIN)
 
     async def _relay(self, queue: asyncio.Queue[dict[str, Any]]) -> None:
         """Every doorbell, for as long as the person is signed in and may hear them."""

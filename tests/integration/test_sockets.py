@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from asgiref.sync import sync_to_async
+from autobahn.exception import Disconnected
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -13,13 +14,12 @@ from django.test import Client
 
 from agents import driver
 from agents.actions import conversations
-from approvals import events, hub
+from approvals import events, hub, sockets
 from approvals.models import ToolCall
 from hitl_site.asgi import application
-from tests.desk import approve, calls, chat, pending, say, work
+from tests.desk import MAIL, approve, calls, chat, pending, say, work
 from tests.fakes.model import Use
 
-MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
 QUEUE = "/ws/approvals/"
 HOST = "testserver"
 CLOSED = 4403
@@ -249,6 +249,21 @@ async def test_it_tells_a_slow_client_to_fetch_everything(live, rita, cookie):
             assert await heard(quick) == bell
         assert slow.qsize() == 5
         assert slow.get_nowait() == hub.RESYNC
+
+
+async def test_a_browser_that_is_gone_breaks_nothing(live, rita, cookie, monkeypatch):
+    """Its connection is lost while a doorbell is on its way, which daphne tells by an exception."""
+    gone = asyncio.Event()
+
+    async def send(self, text_data):
+        gone.set()
+        raise Disconnected("Attempt to send on a closed protocol")
+
+    async with opened(QUEUE, await sync_to_async(cookie)(rita)):
+        monkeypatch.setattr(sockets.DoorbellSocket, "send", send)
+        await asyncio.to_thread(events.send, events.APPROVALS, {"kind": "marker"})
+        await asyncio.wait_for(gone.wait(), 10)
+    # `opened` has waited for the socket's end, and would have raised what it raised
 
 
 async def test_it_hears_again_after_everybody_has_left(live, rita, cookie):
