@@ -10,6 +10,7 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import re_path
 from django.views.decorators.csrf import csrf_exempt
@@ -20,6 +21,7 @@ from agents.api import router as sessions
 from approvals.api import problem, trail
 from approvals.api import router as calls
 from approvals.errors import Refusal
+from hitl_site import outage
 
 api_log = logging.getLogger("nod.api")
 api = NinjaAPI(
@@ -106,6 +108,15 @@ def on_missing(request: HttpRequest, error: Http404) -> HttpResponse:
 def on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
     code = {400: "invalid_json", 405: "method_not_allowed", 429: "too_many"}.get(error.status_code, "error")
     return answer(code, error.status_code, str(error))
+
+
+@api.exception_handler(OperationalError)
+@api.exception_handler(InterfaceError)
+def on_outage(request: HttpRequest, error: Exception) -> HttpResponse:
+    outage.note(error)
+    response = answer("unavailable", 503, outage.SENTENCE)
+    response["Retry-After"] = outage.RETRY_AFTER
+    return response
 
 
 @api.exception_handler(Exception)

@@ -57,6 +57,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "hitl_site.outage.DatabaseAway",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -153,6 +154,7 @@ CELERY_BROKER_URL = (
 )
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_PUBLISH_RETRY = False  # a lost message is found by the sweeper; nobody waits for the broker
+CELERY_WORKER_POOL = "threads"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # concerns tasks with late acknowledgement alone, of which there are none; False makes Celery warn at each outage
@@ -199,17 +201,20 @@ else:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"told": {"()": "hitl_site.logs.ToldAlready"}},
     "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "nod": {"level": "INFO"},
+        "django": {"handlers": [], "level": "INFO"},  # Django's own handler would say everything twice
         "psycopg.pool": {"level": "ERROR"},  # it tells of each attempt while a database is away
         "channels_redis": {
             "level": "CRITICAL"
         },  # it prints a trace for each attempt; Nod says it in one line
         "django.security.DisallowedHost": {"level": "CRITICAL"},  # answered with 400; scanners do it all day
-        "django.request": {"level": "ERROR"},  # a 404 or 403 is an answer, not a fault
+        # a 404 or 403 is an answer, not a fault
+        "django.request": {"level": "ERROR", "filters": ["told"]},
         "opentelemetry": {"level": "CRITICAL"},  # it complains of streams that are closed early
         "strands": {"level": "CRITICAL"},  # failures reach the chat and the ledger with their reason
     },

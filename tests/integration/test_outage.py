@@ -1,0 +1,88 @@
+"""The database is away for a while: pages and API say so, and the log does, once."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import InterfaceError, OperationalError
+
+from approvals import views
+from approvals.actions import tokens
+from hitl_site import outage
+
+pytestmark = pytest.mark.usefixtures("desk")
+
+QUEUE = "/approvals/"
+
+
+@pytest.fixture(autouse=True)
+def no_outage_yet():
+    outage.over()
+    yield
+    outage.over()
+
+
+@pytest.fixture
+def as_rita(client, rita):
+    client.force_login(rita)
+    return client
+
+
+@pytest.fixture(params=[OperationalError, InterfaceError])
+def away(request, monkeypatch):
+    """away(module, name): this function meets a database that does not answer, until `monkeypatch` is undone."""
+
+    def breaks(module, name):
+        def broken(*args, **kwargs):
+            raise request.param("connection refused\nsecond line")
+
+        monkeypatch.setattr(module, name, broken)
+
+    return breaks
+
+
+def lines(caplog):
+    return [record.getMessage() for record in caplog.records if record.name in ("nod.web", "django.request")]
+
+
+def test_a_page_says_so_and_the_log_once(as_rita, away, caplog):
+    away(views, "_pending")
+    for _ in range(3):
+        page = as_rita.get(QUEUE)
+        assert (page.status_code, page["Retry-After"]) == (503, "5")
+        assert "The database does not answer." in page.text
+        assert "connection refused" not in page.text
+    assert lines(caplog) == [
+        "The database does not answer (connection refused); requests are told to come back."
+    ]
+
+
+def test_the_next_outage_is_said_again(as_rita, away, monkeypatch, caplog):
+    for _ in range(2):
+        with monkeypatch.context():
+            away(views, "_pending")
+            assert as_rita.get(QUEUE).status_code == 503
+        monkeypatch.undo()
+        assert as_rita.get(QUEUE).status_code == 200
+    assert len(lines(caplog)) == 2
+
+
+def test_it_says_so_where_the_person_cannot_be_loaded(as_rita, away, caplog):
+    import django.contrib.auth.middleware as module
+
+    away(module, "get_user")
+    assert as_rita.get(QUEUE).status_code == 503
+    assert len(lines(caplog)) == 1
+
+
+def test_the_api_says_it_as_a_problem(client, rita, token, away, monkeypatch, caplog):
+    headers = token(rita, "review")
+    away(tokens, "find")
+    answer = client.get("/api/v1/calls", headers=headers)
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert answer["Content-Type"] == "application/problem+json"
+    assert (answer.json()["code"], answer.json()["detail"]) == ("unavailable", outage.SENTENCE)
+    monkeypatch.undo()
+    assert client.get("/api/v1/calls", headers=headers).status_code == 200
+    away(tokens, "find")
+    assert client.get("/api/v1/calls", headers=headers).status_code == 503
+    assert len(lines(caplog)) == 2, "one for each outage"
