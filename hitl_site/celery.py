@@ -17,6 +17,13 @@ app.autodiscover_tasks()
 
 
 @worker_init.connect
+def refuse_to_fork(sender: Any, **kwargs: Any) -> None:
+    """The sweeper, the doorbells and the wake-ups are threads, which a forked child lacks, with locks they may hold."""
+    if sender.pool_cls.__module__ == "celery.concurrency.prefork":
+        raise SystemExit("Nod's workers do not fork. Start them with --pool threads, or without --pool.")
+
+
+@worker_init.connect
 def import_the_loop(**kwargs: Any) -> None:
     """Strands takes 0.7 s to import; the first chat should not wait for it."""
     import agents.runtimes.local  # noqa: F401

@@ -1,5 +1,8 @@
 """manage.py seed and token."""
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import Group, User
@@ -30,6 +33,17 @@ def files(folder):
     return {
         path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()
     }
+
+
+@pytest.mark.parametrize(("pool", "refused"), [("prefork", True), ("threads", False), ("solo", False)])
+def test_a_worker_does_not_fork(pool, refused):
+    from celery.concurrency import get_implementation
+
+    from hitl_site.celery import refuse_to_fork
+
+    worker = SimpleNamespace(pool_cls=get_implementation(pool))
+    with pytest.raises(SystemExit, match="--pool threads") if refused else nullcontext():
+        refuse_to_fork(worker)
 
 
 @pytest.fixture
