@@ -5,7 +5,6 @@ The runtime's side is async; all database work happens in one thread of the work
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -20,6 +19,7 @@ from agents.actions import conversations, runs
 from agents.actions.catalogue import definition
 from agents.models import Message, Run
 from agents.runtimes import port
+from agents.runtimes.clocks import Deadline
 from agents.tools import registry
 from approvals import audit
 from approvals.actions import calls
@@ -169,10 +169,10 @@ class LedgerGate:
 
     def _begin(self, use: port.ToolUse) -> port.Started | port.Settled | port.Ask:
         reach("starting", self.session.key)
-        now = time.monotonic()
+        start_by = Deadline.after(settings.START_WITHIN.total_seconds())  # counted from before the claim
         answer = self._start(use)
         if isinstance(answer, port.Started):
-            answer = replace(answer, start_by=now + settings.START_WITHIN.total_seconds())
+            answer = replace(answer, start_by=start_by)
         reach("started", self.session.key)
         return answer
 

@@ -8,6 +8,7 @@ class ApprovalsConfig(AppConfig):
 
     def ready(self) -> None:
         from approvals import auth  # noqa: F401 (connects its receivers)
-        from approvals.setup import ensure_groups
+        from approvals.setup import ensure_groups, ensure_triggers
 
         post_migrate.connect(ensure_groups, dispatch_uid="approvals.groups")
+        post_migrate.connect(ensure_triggers, sender=self, dispatch_uid="approvals.triggers")

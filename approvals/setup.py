@@ -1,9 +1,12 @@
-"""Makes the groups that Nod needs, after every migrate. Running it again changes nothing."""
+"""Makes the groups and triggers that Nod needs, after every migrate. Running it again changes nothing."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.db import connections
+
+from approvals import triggers
 from approvals.permissions import ADMINISTRATORS, CHAT_USERS
 from approvals.policy import REVIEWERS
 
@@ -46,3 +49,10 @@ def ensure_groups(**kwargs: Any) -> None:
     for name, rights in RIGHTS.items():
         group, _ = Group.objects.get_or_create(name=name)
         group.permissions.add(*(known[right] for right in rights if right in known))
+
+
+def ensure_triggers(using: str, **kwargs: Any) -> None:
+    """Receiver of post_migrate: SQLite drops a table's triggers whenever a migration makes the table anew."""
+    connection = connections[using]
+    if triggers.TABLE in connection.introspection.table_names():
+        triggers.create(connection)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+TABLE = "approvals_auditentry"
 REFUSAL = "audit entries are never changed or deleted"
 _SQLITE = {
     f"audit_entry_no_{verb.lower()}": f"""
-        CREATE TRIGGER IF NOT EXISTS audit_entry_no_{verb.lower()} BEFORE {verb} ON approvals_auditentry
+        CREATE TRIGGER IF NOT EXISTS audit_entry_no_{verb.lower()} BEFORE {verb} ON {TABLE}
         BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"""
     for verb in ("UPDATE", "DELETE")
 }
 _POSTGRESQL = f"""
     CREATE OR REPLACE FUNCTION nod_audit_is_insert_only() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN RAISE EXCEPTION '{REFUSAL}'; END $$;
-    CREATE OR REPLACE TRIGGER audit_entry_insert_only BEFORE UPDATE OR DELETE OR TRUNCATE ON approvals_auditentry
+    CREATE OR REPLACE TRIGGER audit_entry_insert_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {TABLE}
     FOR EACH STATEMENT EXECUTE FUNCTION nod_audit_is_insert_only();
 """
 
@@ -27,7 +28,7 @@ def drop(connection: Any) -> None:
     if connection.vendor == "sqlite":
         _execute(connection, [f"DROP TRIGGER IF EXISTS {name}" for name in _SQLITE])
     else:
-        _execute(connection, ["DROP TRIGGER IF EXISTS audit_entry_insert_only ON approvals_auditentry"])
+        _execute(connection, [f"DROP TRIGGER IF EXISTS audit_entry_insert_only ON {TABLE}"])
 
 
 def _execute(connection: Any, statements: list[str]) -> None:

@@ -20,7 +20,7 @@ from approvals.actions import decisions, settlements
 from approvals.actions.decisions import Ruling
 from approvals.actions.settlements import Settlement
 from approvals.cards import Card, list_rows
-from approvals.errors import AlreadyDecided, CommentRequired, InvalidInput, NotFound, NotTrustable, Refusal
+from approvals.errors import CommentRequired, InvalidInput, NotFound, NotTrustable, Refusal
 from approvals.models import ToolCall
 from approvals.requests import Request, wants
 from approvals.states import Choice, Outcome, Status
@@ -235,9 +235,6 @@ def _explain(card: Card, refused: Refusal, request: Request) -> None:
     card.comment = request.POST.get("comment", "")
     if (card.form or card.unknown) and isinstance(refused, CommentRequired | InvalidInput | NotTrustable):
         card.field_error = refused.message
-    elif isinstance(refused, AlreadyDecided) and card.decision:
-        verb = "denied" if card.decision.choice == Choice.DENY else "approved"
-        card.notice = f"{card.decision.by.get_username()} {verb} this before you."
     else:
         card.notice = refused.message
 

@@ -27,3 +27,13 @@ GRANT UPDATE (uses) ON approvals_trustgrant TO :role;
 GRANT UPDATE (
     status, version, fault, why, groups, epoch, executable_until, started_at, finished_at, result
 ) ON approvals_toolcall TO :role;
+
+-- Two of these columns move in one way only, whoever writes them: uses of trust are never given back, and the groups
+-- that may decide are set once, for a call that nobody was asked for and whose outcome nobody knows.
+CREATE OR REPLACE FUNCTION nod_moves_one_way() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE insufficient_privilege USING MESSAGE = 'permission denied: this column moves one way only'; END $$;
+CREATE OR REPLACE TRIGGER trust_uses_only_grow BEFORE UPDATE OF uses ON approvals_trustgrant
+    FOR EACH ROW WHEN (NEW.uses < OLD.uses) EXECUTE FUNCTION nod_moves_one_way();
+CREATE OR REPLACE TRIGGER call_groups_are_set_once BEFORE UPDATE OF groups ON approvals_toolcall
+    FOR EACH ROW WHEN (NEW.groups <> OLD.groups AND (OLD.groups <> '' OR NEW.status <> 'unknown'))
+    EXECUTE FUNCTION nod_moves_one_way();

@@ -17,8 +17,10 @@ from approvals.actions import decisions, settlements
 from approvals.actions.settlements import Settlement
 from approvals.models import AuditEntry, ToolCall
 from approvals.states import Choice, Outcome, Status
+from tests.fakes.model import Use
 
 PAST = timedelta(seconds=1)
+MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
 
 
 def work() -> int:
@@ -50,6 +52,16 @@ def sweep() -> None:
     """What a worker's sweeper does every few seconds."""
     for duty in DUTIES:
         duty()
+
+
+def asks(**changes: Any) -> Use:
+    """The model wants to send MAIL, with these changes."""
+    return Use("send_email", {**MAIL, **changes})
+
+
+def die(run: Run) -> None:
+    """Its worker was killed: nobody renews the lease."""
+    pass_by(Run.objects.filter(pk=run.pk), "lease_until")
 
 
 def claim(run: Run) -> Run:

@@ -11,8 +11,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import math
-import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextvars import ContextVar
 from functools import cache
@@ -30,6 +28,7 @@ from agents.actions.catalogue import definition
 from agents.gate import NodGate
 from agents.providers.problems import ModelProblem, explain
 from agents.runtimes import port
+from agents.runtimes.clocks import NEVER, Deadline
 from agents.runtimes.threads import in_thread
 from agents.tools.registry import InvalidArguments, Tool, ToolError, catalogue, idempotency_key_is
 
@@ -146,12 +145,12 @@ async def _run(gate: port.Gate, started: port.Started, context: Any, next_fn: An
     return port.Settled(succeeded, content)
 
 
-_start_by: ContextVar[float] = ContextVar("start_by", default=math.inf)
+_start_by: ContextVar[Deadline] = ContextVar("start_by", default=NEVER)
 
 
 @contextlib.contextmanager
-def _started_by(moment: float) -> Iterator[None]:
-    """Tools begin before this moment of time.monotonic(), or not at all."""
+def _started_by(moment: Deadline) -> Iterator[None]:
+    """Tools begin before this moment, or not at all."""
     token = _start_by.set(moment)
     try:
         yield
@@ -196,7 +195,7 @@ class LocalTool(AgentTool):
 
     def _run(self, arguments: Any) -> Any:
         """In its own thread, with nothing between the look at the clock and the effect."""
-        if time.monotonic() > _start_by.get():
+        if _start_by.get().passed():
             raise ToolError("the worker stood still for too long before it began. Nothing was done.")
         return self._tool.run(arguments)
 

@@ -6,11 +6,12 @@ nothing between calls: all that a resume needs is in the job, and the ledger sta
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
+
+from agents.runtimes.clocks import NEVER, Deadline
 
 Message: TypeAlias = dict[str, Any]
 """{"role": "user" or "assistant", "content": [Converse content blocks]}"""
@@ -54,7 +55,7 @@ class Started:
     timeout: float
     handle: Any
     edited: bool = False
-    start_by: float = math.inf  # by time.monotonic(); later than this, somebody else may have settled it
+    start_by: Deadline = NEVER  # later than this, somebody else may have settled it
     key: str = ""  # stays the same when the call is started again after a crash; for idempotent tools
 
 

@@ -15,9 +15,11 @@ from approvals import audit, events
 from approvals.actions.decisions import check_note, find_for, record_refusal
 from approvals.errors import AlreadyDecided, Refusal, Stale, TooEarly
 from approvals.fields import storable
-from approvals.models import Decision, Tool, ToolCall
+from approvals.models import AuditEntry, Decision, Tool, ToolCall
 from approvals.signals import resumed, settled
 from approvals.states import Choice, Outcome, Status
+
+SETTLED = "call.settled"
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def settle(call_id: Any, user: User, settlement: Settlement) -> ToolCall:
 @audit.audited(durable=True)
 def _settle(call: ToolCall, user: User, settlement: Settlement) -> ToolCall:
     if call.status != Status.UNKNOWN:
-        raise AlreadyDecided("Nobody needs to settle this any more.", call_status=call.status)
+        raise _lost(call)
     check_note(settlement.note, required=settlement.outcome != Outcome.RUN_AGAIN)
     if settlement.outcome == Outcome.RUN_AGAIN:
         _must_be_over(call)
@@ -58,7 +60,7 @@ def _settle(call: ToolCall, user: User, settlement: Settlement) -> ToolCall:
     if settlement.outcome == Outcome.RUN_AGAIN:
         _approve(call, user, settlement, note)
         resumed.send(sender=ToolCall, call=call)
-    audit.record("call.settled", user.get_username(), call=call, outcome=settlement.outcome, note=note)
+    audit.record(SETTLED, user.get_username(), call=call, outcome=settlement.outcome, note=note)
     settled.send(sender=ToolCall, call=call)
     events.ring(events.APPROVALS, "decided", call=str(call.pk))
     events.ring(events.session_topic(call.session), "changed")
@@ -103,7 +105,20 @@ def _change(call: ToolCall, seen: Settlement, changes: dict[str, Any]) -> None:
         call.refresh_from_db()
         if call.status == Status.UNKNOWN:
             raise Stale("The call is not what this page showed. Reload, look at it again, then settle it.")
-        raise AlreadyDecided("Somebody settled this before you.", call_status=call.status)
+        raise _lost(call)
+
+
+def _lost(call: ToolCall) -> AlreadyDecided:
+    """Why nobody settles this any more; the audit trail knows who did."""
+    entry = AuditEntry.objects.filter(kind=SETTLED, call=str(call.pk)).first()
+    if entry is None:
+        return AlreadyDecided("Nobody needs to settle this.", call_status=call.status)
+    return AlreadyDecided(
+        f"{entry.actor} settled this before you.",
+        decided_by=entry.actor,
+        decided_at=entry.at.isoformat(),
+        call_status=call.status,
+    )
 
 
 def _approve(call: ToolCall, user: User, seen: Settlement, note: str) -> None:

@@ -14,10 +14,9 @@ from approvals import audit
 from approvals.actions import tokens
 from approvals.models import ApiToken, AuditEntry, Decision, Tool, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Status
-from tests.desk import approve, chat, only_call, pending, statuses, trust, work
+from tests.desk import MAIL, approve, chat, only_call, pending, statuses, trust, work
 from tests.fakes.model import Use
 
-MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
 POLICY = {
     "name": "No mail", "tool": "send_*", "effect": "block", "agent": "", "provider": "", "enabled": "on",
     "open_for": "1 00:00:00", "executable_for": "00:15:00", "risk": "", "trust_expires_in": "08:00:00",

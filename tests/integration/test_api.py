@@ -25,10 +25,9 @@ from approvals.fields import storable
 from approvals.hub import Hub
 from approvals.models import ApiToken, AuditEntry, ToolCall, TrustGrant
 from approvals.states import Fault, Status
-from tests.desk import approve, calls, chat, deny, last_run, pass_by, pending, trust, work
+from tests.desk import MAIL, approve, calls, chat, deny, last_run, pass_by, pending, trust, work
 from tests.fakes.model import Use
 
-MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
 NOBODY = "018f0000-0000-7000-8000-000000000000"
 SCOPES = ("chat", "review", "agent", "admin")
 

@@ -12,10 +12,8 @@ from approvals import audit, triggers
 from approvals.actions import trail
 from approvals.models import AuditEntry, AuditHead
 from approvals.states import Status
-from tests.desk import approve, chat, kinds, only_call, pending, work
+from tests.desk import MAIL, approve, chat, kinds, only_call, pending, work
 from tests.fakes.model import Use
-
-MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
 
 
 def note(session="", kind="test.noted", **data):
@@ -358,3 +356,10 @@ def test_postgresql_refuses_to_empty_it(noted):
         connection.cursor() as cursor,
     ):
         cursor.execute("TRUNCATE approvals_auditentry")
+
+
+def test_a_migrate_sets_the_triggers_again(owner, noted):
+    """SQLite drops them with each table that a migration makes anew."""
+    call_command("migrate", verbosity=0)
+    with pytest.raises(DatabaseError, match="never changed"), transaction.atomic():
+        AuditEntry.objects.update(actor="nobody")

@@ -24,10 +24,22 @@ from approvals.errors import (
 )
 from approvals.models import AuditEntry, Decision, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Choice, Status
-from tests.desk import approve, calls, chat, deny, kinds, last_run, pass_by, pending, ruling, trust, work
+from tests.desk import (
+    MAIL,
+    approve,
+    calls,
+    chat,
+    deny,
+    kinds,
+    last_run,
+    pass_by,
+    pending,
+    ruling,
+    trust,
+    work,
+)
 from tests.fakes.model import Use
 
-MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
 FILES = {"paths": ["tmp/old.log"]}
 
 

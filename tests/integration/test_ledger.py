@@ -17,10 +17,8 @@ from approvals.digest import call_digest, canonical
 from approvals.errors import InvalidArguments, LostClaim, NotFound, Refusal
 from approvals.models import AuditEntry, Tool, ToolCall, ToolPolicy
 from approvals.states import NEXT, Effect, Fault, Status
-from tests.desk import approve, chat, deny, kinds, pending
+from tests.desk import MAIL, approve, chat, deny, kinds, pending
 from tests.fakes.model import Use
-
-MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import pytest
 from django.core import mail
 from django.db import OperationalError
 
-from agents import driver
+from agents import driver, ledger
 from agents.actions import conversations, runs
 from agents.ledger import LedgerGate
 from agents.models import Message, Run
+from agents.runtimes import clocks
 from agents.states import RunStatus
 from agents.tools import registry
 from approvals.actions import calls as call_actions
@@ -23,7 +24,9 @@ from approvals.fields import storable
 from approvals.models import Decision, Tool, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Fault, Outcome, Status
 from tests.desk import (
+    MAIL,
     approve,
+    asks,
     calls,
     chat,
     claim,
@@ -39,12 +42,6 @@ from tests.desk import (
     work,
 )
 from tests.fakes.model import Meanwhile, Use
-
-MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
-
-
-def asks(**changes):
-    return Use("send_email", {**MAIL, **changes})
 
 
 def roles(session):
@@ -485,12 +482,17 @@ def test_it_refuses_a_definition_that_changed(approved):
 
 
 @pytest.mark.parametrize(
-    ("field", "forged"),
-    [("arguments", {**MAIL, "to": "evil@example.com"}), ("digest", "0" * 64), ("definition", "f" * 64)],
+    "forged",
+    [
+        {"arguments": {**MAIL, "to": "evil@example.com"}},
+        {"arguments": {**MAIL, "to": "evil@example.com"}, "proposed": MAIL},  # as if a reviewer had edited it
+        {"digest": "0" * 64},
+        {"definition": "f" * 64},
+    ],
 )
-def test_it_refuses_a_row_that_was_edited(approved, field, forged):
+def test_it_refuses_a_row_that_was_edited(approved, forged):
     """Somebody with access to the database changes what was approved."""
-    ToolCall.objects.filter(pk=approved.pk).update(**{field: forged})
+    ToolCall.objects.filter(pk=approved.pk).update(**forged)
     work()
     approved.refresh_from_db()
     assert mail.outbox == []
@@ -886,3 +888,23 @@ def test_it_fills_in_the_defaults_of_edited_arguments(model, alice, rita):
     work()
     assert statuses(session) == [Status.SUCCEEDED]
     assert "here" in model.told()[0]
+
+
+@pytest.mark.parametrize("clock", [0, 1], ids=["asleep with its machine", "paused by its hypervisor"])
+def test_a_worker_that_stood_still_does_not_begin(model, alice, rita, monkeypatch, clock):
+    """Between the claim and the effect so much time passed that somebody else may have settled the call."""
+    model.play(asks(), "It was not sent.")
+    session = chat(alice)
+    approve(pending(session), rita)
+    passed = [0.0, 0.0]
+    now = clocks._now
+
+    def stand_still(point, key):
+        passed[clock] += 6 * (point == "started")
+
+    monkeypatch.setattr(clocks, "_now", lambda: tuple(map(sum, zip(now(), passed, strict=True))))
+    monkeypatch.setattr(ledger, "reach", stand_still)
+    work()
+    call = only_call(session)
+    assert (call.status, mail.outbox) == (Status.FAILED, [])
+    assert "stood still for too long before it began. Nothing was done." in model.told()[0]

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -46,6 +47,10 @@ class Crash(Exception):
     """The process is gone at this point."""
 
 
+def die() -> None:
+    raise Crash
+
+
 class Obedient(ScriptedModel):
     """Asks for the calls that the last message of its user lists, all at once, then says that it is done."""
 
@@ -70,8 +75,8 @@ class Lifecycle(RuleBasedStateMachine):
         self.number = 0
         self.was: dict[str, str] = {}
         self.approved: set[str] = set()  # whoever approved it, or whatever trusted it, did so at some time
-        self.revoked: set[str] = set()  # sessions without trust from a moment on
-        self.checked = 0
+        self.may_lapse: set[str] = set()  # calls whose approval ran out of time, or met a policy that blocks
+        self.may_expire: set[str] = set()
         self.sessions = [conversations.begin(self.world.alice, "assistant") for _ in range(2)]
         ToolPolicy.objects.filter(name="stop everything").delete()
 
@@ -88,19 +93,60 @@ class Lifecycle(RuleBasedStateMachine):
         else:
             conversations.post(session, json.dumps(asked))
 
-    @rule(point=st.sampled_from(["", "", "", *WORKER_POINTS]))
-    def work(self, point: str) -> None:
-        """A worker takes what is due; it may die at a point."""
-        self.world.armed = point
+    @rule()
+    def work(self) -> None:
+        """A worker takes what is due."""
         for run_id in Run.objects.filter(status=RunStatus.QUEUED).values_list("pk", flat=True):
-            try:
+            with contextlib.suppress(Crash):
                 driver.advance(str(run_id))
-            except Crash:
-                self.world.armed = ""
-        self.world.armed = ""
+
+    @rule(point=st.sampled_from(WORKER_POINTS))
+    def work_and_die(self, point: str) -> None:
+        with self.world.at(point, die):
+            self.work()
+
+    @rule(
+        point=st.sampled_from(WORKER_POINTS),
+        what=st.sampled_from(
+            [
+                "decide",
+                "undo",
+                "expire",
+                "lapse",
+                "sweep",
+                "stop",
+                "revoke",
+                "block",
+                "lease_runs_out",
+                "settle",
+            ]
+        ),
+        which=st.integers(0, 1),
+        pick=st.randoms(use_true_random=False),
+    )
+    def work_meanwhile(self, point: str, what: str, which: int, pick: Any) -> None:
+        """Somebody does something while a worker is between two of its steps."""
+        choice = pick.choice(list(Choice))
+        deeds: dict[str, Callable[[], None]] = {
+            "decide": lambda: self._decide(pick, choice, "rita"),
+            "undo": lambda: self._undo(pick),
+            "expire": lambda: self._expire(pick),
+            "lapse": lambda: self._lapse(pick),
+            "sweep": self._sweep,
+            "stop": lambda: self._stop(which),
+            "revoke": lambda: self._revoke(which),
+            "block": lambda: self._block(True),
+            "lease_runs_out": self._lease_runs_out,
+            "settle": lambda: self._settle(pick, Outcome.GIVE_UP),
+        }
+        with self.world.at(point, deeds[what]):
+            self.work()
 
     @rule()
     def lease_runs_out(self) -> None:
+        self._lease_runs_out()
+
+    def _lease_runs_out(self) -> None:
         """Whatever a dead worker had is taken over."""
         dead = Run.objects.filter(status=RunStatus.RUNNING)
         ids = list(dead.values_list("pk", flat=True))
@@ -114,6 +160,9 @@ class Lifecycle(RuleBasedStateMachine):
         by=st.sampled_from(["rita", "remy"]),
     )
     def decide(self, pick: Any, choice: Choice, by: str) -> None:
+        self._decide(pick, choice, by)
+
+    def _decide(self, pick: Any, choice: Choice, by: str) -> None:
         call = self._pick(pick, Status.PENDING)
         if call is None:
             return
@@ -144,6 +193,9 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(pick=st.randoms(use_true_random=False))
     def undo(self, pick: Any) -> None:
+        self._undo(pick)
+
+    def _undo(self, pick: Any) -> None:
         call = self._pick(pick, Status.APPROVED, Status.DENIED)
         decision = call.decision() if call else None
         if call is None or decision is None:
@@ -159,6 +211,9 @@ class Lifecycle(RuleBasedStateMachine):
         pick=st.randoms(use_true_random=False), outcome=st.sampled_from([Outcome.RUN_AGAIN, Outcome.GIVE_UP])
     )
     def settle(self, pick: Any, outcome: Outcome) -> None:
+        self._settle(pick, outcome)
+
+    def _settle(self, pick: Any, outcome: Outcome) -> None:
         """A person looks whether it happened, and says so."""
         call = self._pick(pick, Status.UNKNOWN)
         if call is None:
@@ -179,47 +234,65 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(pick=st.randoms(use_true_random=False))
     def expire(self, pick: Any) -> None:
+        self._expire(pick)
+
+    def _expire(self, pick: Any) -> None:
         if call := self._pick(pick, Status.PENDING):
             ToolCall.objects.filter(pk=call.pk).update(expires_at=Now() - PAST)
+            self.may_expire.add(call.tool_use_id)
 
     @rule(pick=st.randoms(use_true_random=False))
     def lapse(self, pick: Any) -> None:
+        self._lapse(pick)
+
+    def _lapse(self, pick: Any) -> None:
         if call := self._pick(pick, Status.APPROVED):
-            ToolCall.objects.filter(pk=call.pk, executable_until__isnull=False).update(
-                executable_until=Now() - PAST
-            )
+            open_ones = ToolCall.objects.filter(pk=call.pk, executable_until__isnull=False)
+            if open_ones.update(executable_until=Now() - PAST):
+                self.may_lapse.add(call.tool_use_id)
 
     @rule()
     def sweep(self) -> None:
+        self._sweep()
+
+    def _sweep(self) -> None:
         call_actions.expire_due()
         runs.sweep_ends()
 
     @rule(which=st.integers(0, 1))
     def stop(self, which: int) -> None:
+        self._stop(which)
+
+    def _stop(self, which: int) -> None:
         if run := self.sessions[which].runs.filter(status__in=ACTIVE).first():
             runs.stop(run, "alice")
 
     @rule(which=st.integers(0, 1))
     def revoke(self, which: int) -> None:
+        self._revoke(which)
+
+    def _revoke(self, which: int) -> None:
         key = self.sessions[which].key
         for grant in TrustGrant.objects.filter(session=key):
             trust.revoke(grant.pk, key, self.world.alice)
 
     @rule(block=st.booleans())
     def change_the_policy(self, block: bool) -> None:
+        self._block(block)
+
+    def _block(self, block: bool) -> None:
         ToolPolicy.objects.filter(name="stop everything").delete()
         if block:
             ToolPolicy.objects.create(name="stop everything", tool="*", effect="block")
+            self.may_lapse |= {call.tool_use_id for call in self._calls()}
 
     @rule(point=st.sampled_from(["deciding", "decided"]), pick=st.randoms(use_true_random=False))
     def the_web_dies_in_a_decision(self, point: str, pick: Any) -> None:
         call = self._pick(pick, Status.PENDING)
         if call is None:
             return
-        self.world.armed = point
-        with contextlib.suppress(Crash, Refusal):
+        with self.world.at(point, die), contextlib.suppress(Crash, Refusal):
             decisions.decide(call.pk, self.world.remy, ruling(call))
-        self.world.armed = ""
         call.refresh_from_db()
         if call.status == Status.APPROVED:
             self.approved.add(call.tool_use_id)
@@ -255,6 +328,15 @@ class Lifecycle(RuleBasedStateMachine):
                 assert trusted or call.tool_use_id in self.approved
 
     @invariant()
+    def a_good_approval_is_used(self) -> None:
+        """Nothing lapses or expires by itself: only what ran out of time, or met a policy that blocks."""
+        for call in self._calls():
+            if call.status == Status.LAPSED:
+                assert call.tool_use_id in self.may_lapse, (call.why, call.fault)
+            if call.status == Status.EXPIRED:
+                assert call.tool_use_id in self.may_expire
+
+    @invariant()
     def waiting_runs_hold_nothing(self) -> None:
         assert not Run.objects.filter(
             session__in=self.sessions, status=RunStatus.WAITING, lease_until__isnull=False
@@ -268,14 +350,14 @@ class Lifecycle(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Everything comes to an end, and the audit trail verifies."""
-        self.world.armed = ""
         ToolPolicy.objects.filter(name="stop everything").delete()
         for _ in range(20):
             self.lease_runs_out()
-            self.work("")
+            self.work()
             for call in self._calls():
                 if call.status == Status.PENDING:
                     ToolCall.objects.filter(pk=call.pk).update(expires_at=Now() - PAST)
+                    self.may_expire.add(call.tool_use_id)
                 elif call.status == Status.UNKNOWN:
                     done = self.world.effects[call.tool_use_id]
                     outcome = Outcome.HAPPENED if done else Outcome.GIVE_UP
@@ -286,6 +368,9 @@ class Lifecycle(RuleBasedStateMachine):
         assert not Run.objects.filter(session__in=self.sessions, status__in=ACTIVE).exists()
         self.each_move_is_one_of_the_lifecycle_s()
         self.effects_are_as_the_ledger_says()
+        self.a_good_approval_is_used()
+        left = {call.status for call in self._calls()} & {Status.PENDING, Status.APPROVED, Status.STARTED}
+        assert not left, "somebody would wait for it for ever"
         assert trail.verify()[1] is None
 
     def _calls(self) -> list[ToolCall]:
@@ -316,12 +401,22 @@ class World:
     def __init__(self, alice: Any, rita: Any, remy: Any) -> None:
         self.alice, self.rita, self.remy = alice, rita, remy
         self.effects: Counter[str] = Counter()
-        self.armed = ""
+        self._armed: tuple[str, Callable[[], None]] | None = None
+
+    @contextlib.contextmanager
+    def at(self, point: str, deed: Callable[[], None]) -> Iterator[None]:
+        """When somebody comes to the point inside the block, this happens there, once."""
+        self._armed = (point, deed)
+        try:
+            yield
+        finally:
+            self._armed = None
 
     def reach(self, point: str, key: str) -> None:
-        if point == self.armed:
-            self.armed = ""
-            raise Crash(point)
+        if self._armed and self._armed[0] == point:
+            deed = self._armed[1]
+            self._armed = None
+            deed()
 
 
 @pytest.fixture

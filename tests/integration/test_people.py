@@ -15,10 +15,9 @@ from approvals.errors import Refusal
 from approvals.models import AuditEntry, Tool
 from approvals.permissions import ADMINISTRATORS, CHAT_USERS, DEMO_PEOPLE
 from approvals.policy import REVIEWERS
-from tests.desk import approve, chat, deny, kinds, pending
+from tests.desk import MAIL, approve, chat, deny, kinds, pending
 from tests.fakes.model import Use
 
-MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
 SECRET = "correct horse 7 battery"
 OURS = (CHAT_USERS, REVIEWERS, ADMINISTRATORS)
 

@@ -15,6 +15,7 @@ from agents import driver, tasks, wakeups
 from agents.actions import conversations, runs
 from agents.ledger import LedgerGate
 from agents.models import Run
+from agents.runtimes.port import ToolUse
 from agents.states import RunStatus
 from approvals.actions import calls as call_actions
 from approvals.actions.verdicts import Request, examine
@@ -22,11 +23,14 @@ from approvals.errors import LostClaim
 from approvals.models import ToolCall
 from approvals.states import Fault, Status
 from tests.desk import (
+    MAIL,
     approve,
+    asks,
     calls,
     chat,
     claim,
     deny,
+    die,
     kinds,
     last_run,
     only_call,
@@ -38,12 +42,6 @@ from tests.desk import (
     work,
 )
 from tests.fakes.model import Meanwhile, Use
-
-MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
-
-
-def asks(**changes):
-    return Use("send_email", {**MAIL, **changes})
 
 
 @pytest.fixture
@@ -57,11 +55,6 @@ def enqueued(monkeypatch):
     woken = []
     monkeypatch.setattr(runs, "enqueue", lambda run_id: woken.append(str(run_id)))
     return woken
-
-
-def die(run):
-    """The worker of this run was killed: nobody renews its lease."""
-    pass_by(Run.objects.filter(pk=run.pk), "lease_until")
 
 
 # --- Claims ------------------------------------------------------------------------------------------------
@@ -127,13 +120,16 @@ def test_it_lets_an_old_worker_write_nothing(queued):
     first = claim(queued)
     die(first)
     claim(queued)
-    gate = LedgerGate(first, ("send_email",), first.session.messages.last())
+    gate = LedgerGate(first, ("send_email", "get_weather"), first.session.messages.last())
     gate.hear({"role": "assistant", "content": [{"text": "I am late."}]})
     for write in (gate.pause, gate.finish):
         with pytest.raises(LostClaim):
             write({"some": "state"})
     with pytest.raises(LostClaim):
         gate.fail("late", "Too late.")
+    with pytest.raises(LostClaim):
+        gate._start(ToolUse("late", "get_weather", {"city": "Brno"}))
+    assert not ToolCall.objects.exists()
     assert not runs.save_draft(first, "late")
     queued.refresh_from_db()
     assert (queued.status, queued.draft, queued.epoch) == (RunStatus.RUNNING, "", 2)
@@ -307,6 +303,27 @@ def test_it_expires_or_decides_but_not_both(model, alice, rita):
     assert call_actions.expire_due() == 0
     call.refresh_from_db()
     assert call.status == Status.APPROVED
+
+
+def test_a_decision_wins_over_a_sweeper_that_has_read_the_call_as_due(model, alice, rita, monkeypatch):
+    model.play(asks())
+    call = pending(chat(alice))
+    pass_by(ToolCall.objects, "expires_at")
+    end = call_actions._end_one
+    ended = []
+
+    def decided_first(found, *args):
+        ToolCall.objects.filter(pk=found.pk).update(expires_at=Now() + timedelta(hours=1))
+        approve(call, rita)
+        pass_by(ToolCall.objects, "expires_at")
+        ended.append(end(found, *args))
+        return ended[-1]
+
+    monkeypatch.setattr(call_actions, "_end_one", decided_first)
+    call_actions.expire_due()
+    call.refresh_from_db()
+    assert (ended, call.status) == ([False], Status.APPROVED)
+    assert "call.expired" not in kinds(call=str(call.pk))
 
 
 def test_it_expires_nothing_when_the_audit_trail_cannot_be_written(model, alice, monkeypatch):

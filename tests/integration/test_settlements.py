@@ -1,8 +1,11 @@
 """Calls whose outcome nobody knows, and decisions that are taken back."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import Group
 from django.core import mail
+from django.db.models.functions import Now
 
 from agents import driver
 from agents.actions import runs
@@ -18,38 +21,30 @@ from approvals.errors import (
     NotFound,
     SelfApproval,
     Stale,
+    TooEarly,
     TooLate,
 )
-from approvals.models import Decision, ToolCall, ToolPolicy, TrustGrant
+from approvals.models import Decision, Tool, ToolCall, ToolPolicy, TrustGrant
 from approvals.permissions import CHAT_USERS
 from approvals.states import Choice, Fault, Outcome, Status
 from tests.desk import (
+    MAIL,
     approve,
+    asks,
     calls,
     chat,
     claim,
     deny,
+    die,
     kinds,
     last_run,
     only_call,
-    pass_by,
     pending,
     settle,
     statuses,
     work,
 )
 from tests.fakes.model import Use
-
-MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
-
-
-def asks(**changes):
-    return Use("send_email", {**MAIL, **changes})
-
-
-def die(run):
-    """Its worker was killed: nobody renews the lease."""
-    pass_by(Run.objects.filter(pk=run.pk), "lease_until")
 
 
 def start_and_die(session):
@@ -130,10 +125,28 @@ def test_it_wants_a_note(unknown, rita, outcome):
 
 def test_it_is_settled_once(unknown, rita, remy):
     settle(unknown, rita, Outcome.HAPPENED)
-    with pytest.raises(AlreadyDecided):
+    with pytest.raises(AlreadyDecided, match="rita settled this before you") as caught:
         settle(unknown, remy, Outcome.RUN_AGAIN)
+    assert caught.value.extra["decided_by"] == "rita"
     work()
     assert mail.outbox == []
+
+
+def test_it_is_not_run_again_while_it_may_still_be_running(unknown, rita, settings):
+    """A worker that stood still may wake up in the middle of the tool."""
+    patience = timedelta(seconds=Tool.objects.get(name="send_email").timeout) + settings.EFFECT_GRACE
+    started = ToolCall.objects.filter(pk=unknown.pk)
+    started.update(started_at=Now() - patience + timedelta(seconds=5))
+    with pytest.raises(TooEarly, match="It may still be running"):
+        settle(unknown, rita, Outcome.RUN_AGAIN)
+    assert only_status(unknown) == Status.UNKNOWN
+    started.update(started_at=Now() - patience - timedelta(seconds=1))
+    settle(unknown, rita, Outcome.RUN_AGAIN)
+    assert only_status(unknown) == Status.APPROVED
+
+
+def only_status(call):
+    return ToolCall.objects.values_list("status", flat=True).get(pk=call.pk)
 
 
 def test_it_is_settled_as_it_was_seen(unknown, rita):

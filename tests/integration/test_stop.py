@@ -22,6 +22,7 @@ from approvals.models import Decision, ToolCall
 from approvals.states import Choice, Status
 from tests.desk import (
     approve,
+    asks,
     calls,
     chat,
     claim,
@@ -37,12 +38,7 @@ from tests.desk import (
 )
 from tests.fakes.model import Use
 
-MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
 ROUNDS = 12
-
-
-def asks(**changes):
-    return Use("send_email", {**MAIL, **changes})
 
 
 def at_once(*steps):

@@ -9,17 +9,13 @@ from django.db.models.functions import Now
 
 from agents.actions.catalogue import register_local
 from agents.tools import registry
+from approvals.actions import calls as call_actions
 from approvals.actions import trust as trust_actions
+from approvals.actions import verdicts
 from approvals.models import AuditEntry, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Status
-from tests.desk import calls, chat, deny, kinds, pass_by, pending, statuses, trust, work
+from tests.desk import asks, calls, chat, deny, kinds, pass_by, pending, statuses, trust, work
 from tests.fakes.model import Meanwhile, Use
-
-MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
-
-
-def asks(**changes):
-    return Use("send_email", {**MAIL, **changes})
 
 
 @pytest.fixture
@@ -184,6 +180,22 @@ def test_it_asks_when_it_is_revoked_between_gate_and_claim(session, grant, model
     monkeypatch.setattr(LedgerGate, "_verdict", then_it_is_revoked)
     ask_again(session, model)
     assert statuses(session)[1] == Status.PENDING
+    assert len(mail.outbox) == 1
+
+
+def test_it_asks_when_it_is_revoked_while_it_is_claimed(session, grant, model, alice, monkeypatch):
+    """Between the look at the grant and the count of its use."""
+    find = verdicts.live_grant
+
+    def then_it_is_revoked(*args):
+        found = find(*args)
+        trust_actions.revoke(grant.pk, session.key, alice)
+        return found
+
+    monkeypatch.setattr(call_actions, "live_grant", then_it_is_revoked)
+    ask_again(session, model)
+    grant.refresh_from_db()
+    assert (statuses(session)[1], grant.uses) == (Status.PENDING, 0)
     assert len(mail.outbox) == 1
 
 

@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.core import mail
 from django.db import ProgrammingError, connection, transaction
+from django.db.models import F
 
 from agents.actions.catalogue import register_local
 from agents.models import Run
@@ -16,6 +17,7 @@ from approvals.actions import trail
 from approvals.models import ApiToken, AuditEntry, Decision, Tool, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Status
 from tests.desk import (
+    MAIL,
     approve,
     calls,
     chat,
@@ -32,7 +34,6 @@ from tests.desk import (
 from tests.fakes.model import Use
 
 SQL = Path(__file__).resolve().parents[2] / "docs" / "worker-role.sql"
-MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday."}
 
 
 @pytest.fixture
@@ -122,6 +123,8 @@ def test_it_starts_where_the_catalogue_is_up_to_date(worker, desk):
         lambda: ToolPolicy.objects.all().delete(),
         lambda: Tool.objects.update(looked_at="x"),
         lambda: TrustGrant.objects.update(max_uses=None),
+        lambda: TrustGrant.objects.update(uses=F("uses") - 1),
+        lambda: ToolCall.objects.update(groups="|mine|"),
         lambda: TrustGrant.objects.create(
             session="s",
             tool="t",
@@ -132,7 +135,7 @@ def test_it_starts_where_the_catalogue_is_up_to_date(worker, desk):
         ),
         lambda: Decision.objects.update(choice="approve"),
         lambda: Decision.objects.create(
-            call_id=ToolCall.objects.get().pk,
+            call_id=ToolCall.objects.filter(status=Status.PENDING).get().pk,
             by_id=1,
             requested_by_id=2,
             choice="approve",
@@ -142,7 +145,7 @@ def test_it_starts_where_the_catalogue_is_up_to_date(worker, desk):
         lambda: ToolCall.objects.update(arguments={"to": "evil@example.com"}),
         lambda: ToolCall.objects.update(digest="0" * 64),
         lambda: ToolCall.objects.update(terms={}),
-        lambda: ToolCall.objects.all().delete(),
+        lambda: ToolCall.objects.filter(status=Status.PENDING).delete(),
         lambda: AuditEntry.objects.update(actor="nobody"),
         lambda: User.objects.update(is_superuser=True),
         lambda: list(User.objects.all()),
@@ -151,9 +154,11 @@ def test_it_starts_where_the_catalogue_is_up_to_date(worker, desk):
         lambda: list(ApiToken.objects.all()),
     ],
 )
-def test_it_cannot_widen_its_rights(worker, model, alice, change):
-    model.play(Use("send_email", MAIL))
-    chat(alice)
+def test_it_cannot_widen_its_rights(worker, model, alice, rita, change):
+    model.play([Use("send_email", MAIL), Use("send_email", {**MAIL, "to": "b@example.com"})], "Done.")
+    first, _ = calls(chat(alice))
+    trust(first, rita)
+    TrustGrant.objects.update(uses=1)
     refused = pytest.raises(ProgrammingError, match="permission denied|never changed")
     with worker(), refused, transaction.atomic():
         change()
