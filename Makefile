@@ -55,6 +55,7 @@ bench: .venv/requirements-dev.stamp ## measure; tables here, JSON under var/benc
 
 chaos: .venv/requirements-dev.stamp ## break it in every known place, on both databases (hours); SEEDS=2 for less
 	@$(PYTHON) -m tests.chaos --seeds $${SEEDS:-20}
+	@$(PYTHON) -m tests.chaos.outages
 
 lock: ## turn requirements*.in into requirements*.txt (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }

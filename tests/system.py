@@ -101,6 +101,12 @@ class System:
         finally:
             self.stop()
 
+    @property
+    def pid(self) -> int:
+        """Of `manage.py up`, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def restart(self) -> None:
         """Stops everything and starts it again."""
         self.stop()

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from approvals.failpoints import POINTS
@@ -47,25 +48,31 @@ def _run(database: str, points: list[str], names: list[str], seeds: range) -> in
     return sum(bool(one.problems) for one in outcomes) + ("all genuine" not in audit)
 
 
-async def play(nod: Site, points: list[str], names: list[str], seeds: range) -> list[Outcome]:
+async def play(nod: Site, points: Sequence[str], names: Sequence[str], seeds: Iterable[int]) -> list[Outcome]:
     """All runs: those of one fault and one place side by side, since they do the same to the site."""
-    alice, rita = Client(nod, "alice", "chat"), Client(nod, "rita", "review")
-    outcomes: list[Outcome] = []
+    cases: list[Case] = []
+    async with Client(nod, "alice", "chat") as alice, Client(nod, "rita", "review") as rita:
+        for fault in names:
+            for point in points:
+                these = [Case(nod, alice, rita, point, fault, seed) for seed in seeds]
+                await side_by_side(these)
+                bad = sum(bool(case.outcome.problems) for case in these)
+                print(f"  {fault} at {point}: {len(these)} runs, {bad} bad", flush=True)
+                cases += these
+    for case in cases:
+        case.judge_again()
+    return [case.outcome for case in cases]
+
+
+async def side_by_side(cases: Iterable[Case]) -> None:
+    """Plays them, AT_ONCE at a time."""
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def one(point: str, fault: str, seed: int) -> Outcome:
+    async def one(case: Case) -> None:
         async with places:
-            return await Case(nod, alice, rita, point, fault, seed).play()
+            await case.play()
 
-    for fault in names:
-        for point in points:
-            found = await asyncio.gather(*(one(point, fault, seed) for seed in seeds))
-            outcomes += found
-            bad = sum(bool(each.problems) for each in found)
-            print(f"  {fault} at {point}: {len(found)} runs, {bad} bad", flush=True)
-    await alice.close()
-    await rita.close()
-    return outcomes
+    await asyncio.gather(*(one(case) for case in cases))
 
 
 def verify(nod: Site) -> str:

@@ -16,7 +16,8 @@ from tests.chaos.site import Site
 
 PLANS = ("approve", "approve", "approve", "trust", "edit", "deny")
 PATIENCE = 180.0  # seconds for a run, its fault included
-LIMIT = 30.0  # seconds for a run once its fault is over
+LIMIT = 30.0  # seconds that a run may stand still once its fault is over
+ONLY_IF_APPROVED = ("starting", "started", "acted", "recorded")  # places that a denied call never comes to
 
 
 @dataclass
@@ -31,7 +32,9 @@ class Outcome:
     status: str = ""
     mails: int = 0
     unknown: list[str] = field(default_factory=list)
-    seconds_after: float = 0.0
+    stood: float = (
+        0.0  # seconds that it waited for Nod, not for people, after its fault and with no other under way
+    )
     problems: list[str] = field(default_factory=list)
 
 
@@ -53,7 +56,10 @@ class Client:
                 raise TimeoutError(f"{method} {path}")
             await asyncio.sleep(0.2)
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
         await self._http.aclose()
 
 
@@ -75,40 +81,46 @@ class Case:
         fault = Fault(self._site, self.outcome.point, self.outcome.fault, session)
         fault.arm()
         happening = asyncio.create_task(fault.happen())
-        over: list[float] = []
-        happening.add_done_callback(lambda task: over.append(time.monotonic()))
         try:
-            shown = await asyncio.wait_for(self._go_on(session), PATIENCE)
+            shown = await asyncio.wait_for(self._go_on(session, happening), PATIENCE)
             self.outcome.status = ", ".join(call["status"] for call in shown["calls"])
         except TimeoutError:
             self.outcome.problems.append("stuck: it did not come to an end")
             shown = (await self._alice("GET", f"sessions/{session}")).json()
-        ended = time.monotonic()
         self.outcome.fired = fault.fired
         if fault.fired:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(happening, 60)
         happening.cancel()
-        if over and fault.fired:
-            self.outcome.seconds_after = round(max(0.0, ended - over[0]), 2)
         self._judge(shown)
         return self.outcome
 
-    async def _go_on(self, session: str) -> dict[str, Any]:
+    async def _go_on(self, session: str, happening: asyncio.Task[None]) -> dict[str, Any]:
         """Says what it wants, then decides and settles whatever comes, until the chat is idle."""
         text = f"Please send an email to {self._to} saying hello"
         path = f"sessions/{session}"
         await self._alice("POST", f"{path}/messages", {"text": text, "idempotency_key": "once"})
+        looked = still = time.monotonic()  # still: since when it could have gone on
         while True:
             shown: dict[str, Any] = (await self._alice("GET", path)).json()
+            before, looked = looked, time.monotonic()
+            if not happening.done() or self._site.disturbed(before, looked):
+                still = looked
+            self.outcome.stood = max(self.outcome.stood, looked - still)
             if shown["status"] in ("idle", "failed") and shown["messages"]:
                 return shown
-            for call in shown["calls"]:
-                if call["status"] == "pending":
-                    await self._decide(call)
-                elif call["status"] == "unknown":
-                    await self._settle(call)
+            if await self._as_people(shown["calls"]):
+                still = time.monotonic()  # what people take is not Nod's
             await asyncio.sleep(0.1)
+
+    async def _as_people(self, calls: list[dict[str, Any]]) -> bool:
+        """Decides and settles. True where the run waits for people, or for the time until they may say "run again"."""
+        for call in calls:
+            if call["status"] == "pending":
+                await self._decide(call)
+            elif call["status"] == "unknown":
+                await self._settle(call)
+        return any(call["status"] in ("pending", "unknown") for call in calls)
 
     async def _decide(self, call: dict[str, Any]) -> None:
         self._early |= bool(self._mails())
@@ -156,8 +168,19 @@ class Case:
             )
         if any(mail["Subject"] != self._subject for mail in mails):
             problems.append("other words were sent than those approved")
-        if self.outcome.seconds_after > LIMIT:
-            problems.append(f"stuck: {self.outcome.seconds_after} s after the fault")
+        if self.outcome.stood > LIMIT:
+            problems.append(f"stuck: it stood still for {self.outcome.stood:.1f} s after the fault")
+        denied = self.outcome.plan == "deny" and self.outcome.point in ONLY_IF_APPROVED
+        if not self.outcome.fired and not denied:
+            problems.append("no fault: it never came to the place")
+        if self.outcome.fired and denied:
+            problems.append("without approval: a denied call came to the place")
+
+    def judge_again(self) -> None:
+        """When everything is over, since a worker that stood still may wake late: nothing more may have been sent."""
+        more = len(self._mails()) - self.outcome.mails
+        if more:
+            self.outcome.problems.append(f"doubled: {more} mails more, after the end")
 
     def _mails(self) -> list[Any]:
         return [mail for mail in self._site.system.mails() if mail["To"] == self._to]

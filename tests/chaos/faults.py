@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
+import time
 from pathlib import Path
 
 from tests.chaos.site import Site
@@ -48,6 +50,14 @@ class Fault:
         """Returns once the fault is over. Cancel it when the run ended without coming to the place."""
         while not self.fired:
             await asyncio.sleep(0.02)
+        span = [time.monotonic(), math.inf]
+        self._site.faults.append(span)
+        try:
+            await self._take_place()
+        finally:
+            span[1] = time.monotonic()
+
+    async def _take_place(self) -> None:
         if self.name == "freeze":
             await self._thaw()
         elif ACTIONS[self.name] == "wait":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.chaos.cases import Outcome
 
-KINDS = ("doubled", "without approval", "lost", "stuck")
+KINDS = ("doubled", "without approval", "lost", "stuck", "no fault")
 
 
 def table(outcomes: Iterable[Outcome]) -> str:
@@ -28,7 +28,7 @@ def table(outcomes: Iterable[Outcome]) -> str:
 
 def _line(fault: str, found: list[Outcome]) -> str:
     fired = [one for one in found if one.fired]
-    times = sorted(one.seconds_after for one in fired) or [0.0]
+    times = sorted(one.stood for one in fired) or [0.0]
     unknown = Counter(outcome for one in found for outcome in one.unknown)
     problems = Counter(_kind(problem) for one in found for problem in one.problems)
     ended = ", ".join(f"{count} {outcome}" for outcome, count in unknown.items())

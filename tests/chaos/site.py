@@ -17,8 +17,7 @@ from hitl_site import embedded
 from tests.postgres import Server, running
 from tests.system import System
 
-WORKERS = ("prefork", "threads")
-"""Both pools: a fault hits one task of the first kind, and a whole worker of the second."""
+WORKERS = ("one", "two")
 TICK = 0.05
 
 
@@ -66,6 +65,9 @@ class Site:
         self.folder, self.postgres = folder, postgres
         self.points = folder / "failpoints"
         self.points.mkdir()
+        self.faults: list[
+            list[float]
+        ] = []  # [begun, over] of each, by time.monotonic(); over is inf until then
         env = {"NOD_FAILPOINTS": str(self.points)}
         if postgres:
             env["DATABASE_URL"] = postgres.url
@@ -78,7 +80,7 @@ class Site:
         self.valkey = self._process("valkey", embedded.valkey_command(self.system.folder, self.socket))
         self._await(lambda: embedded.answers(self.socket))
         self.web = self._process("web", self._daphne())
-        self.workers = [self._process(pool, self._celery(pool)) for pool in WORKERS]
+        self.workers = [self._process(name, self._celery(name)) for name in WORKERS]
         self._stop = threading.Event()
         self._tender = threading.Thread(target=self._tend, daemon=True)
         self._tender.start()
@@ -90,6 +92,10 @@ class Site:
         with contextlib.suppress(httpx.HTTPError):
             return httpx.get(f"{self.system.url}/readyz", timeout=5).status_code == 200
         return False
+
+    def disturbed(self, begin: float, end: float) -> bool:
+        """Whether a fault began, or was under way, anywhere on the site in this span."""
+        return any(first <= end and last >= begin for first, last in self.faults)
 
     def stop(self) -> None:
         self._stop.set()
@@ -109,29 +115,11 @@ class Site:
         place = ["-b", "127.0.0.1", "-p", str(self.system.port)]
         return [sys.executable, "-m", "daphne", *place, "-v", "0", "hitl_site.asgi:application"]
 
-    def _celery(self, pool: str) -> list[str]:
-        options = [
-            "--pool",
-            pool,
-            "--concurrency",
-            "8" if pool == "prefork" else "4",
-            "--hostname",
-            f"{pool}@%h",
-        ]
-        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
+    def _celery(self, name: str) -> list[str]:
         ignored = ["-W", "ignore:You're running the worker with superuser privileges"]
-        return [
-            sys.executable,
-            *ignored,
-            "-m",
-            "celery",
-            "--quiet",
-            "-A",
-            "hitl_site",
-            "worker",
-            *options,
-            *quiet,
-        ]
+        celery = [sys.executable, *ignored, "-m", "celery", "--quiet", "-A", "hitl_site", "worker"]
+        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
+        return [*celery, "--concurrency", "8", "--hostname", f"{name}@%h", *quiet]
 
     @staticmethod
     def _await(condition: object, patience: float = 60) -> None:
