@@ -38,9 +38,19 @@ from approvals.states import BACK, NEXT, Choice, Outcome, Status
 from tests.desk import PAST, ruling
 from tests.fakes.model import ScriptedModel, Use, _events
 
+BETWEEN = (
+    "claimed",
+    "pausing",
+    "starting",
+    "started",
+    "acted",
+)  # where others get in between a worker's steps
 WORKER_POINTS = ("claimed", "pausing", "paused", "starting", "started", "acted", "recorded", "finishing")
 RAN = {Status.STARTED, Status.SUCCEEDED, Status.FAILED, Status.UNKNOWN}
 REFUSED = {Status.DENIED, Status.EXPIRED, Status.CANCELLED, Status.BLOCKED, Status.LAPSED}
+
+
+DEEDS = ("decide", "undo", "expire", "lapse", "sweep", "stop", "revoke", "block", "settle", "take over")
 
 
 class Crash(Exception):
@@ -77,6 +87,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.approved: set[str] = set()  # whoever approved it, or whatever trusted it, did so at some time
         self.may_lapse: set[str] = set()  # calls whose approval ran out of time, or met a policy that blocks
         self.may_expire: set[str] = set()
+        self.settled: set[str] = set()  # unknown calls that somebody has settled
         self.sessions = [conversations.begin(self.world.alice, "assistant") for _ in range(2)]
         ToolPolicy.objects.filter(name="stop everything").delete()
 
@@ -106,41 +117,43 @@ class Lifecycle(RuleBasedStateMachine):
             self.work()
 
     @rule(
-        point=st.sampled_from(WORKER_POINTS),
-        what=st.sampled_from(
-            [
-                "decide",
-                "undo",
-                "expire",
-                "lapse",
-                "sweep",
-                "stop",
-                "revoke",
-                "block",
-                "lease_runs_out",
-                "settle",
-            ]
-        ),
+        point=st.sampled_from(BETWEEN),
+        what=st.sampled_from(DEEDS),
         which=st.integers(0, 1),
+        approved=st.booleans(),
         pick=st.randoms(use_true_random=False),
     )
-    def work_meanwhile(self, point: str, what: str, which: int, pick: Any) -> None:
-        """Somebody does something while a worker is between two of its steps."""
-        choice = pick.choice(list(Choice))
-        deeds: dict[str, Callable[[], None]] = {
-            "decide": lambda: self._decide(pick, choice, "rita"),
-            "undo": lambda: self._undo(pick),
-            "expire": lambda: self._expire(pick),
-            "lapse": lambda: self._lapse(pick),
-            "sweep": self._sweep,
-            "stop": lambda: self._stop(which),
-            "revoke": lambda: self._revoke(which),
-            "block": lambda: self._block(True),
-            "lease_runs_out": self._lease_runs_out,
-            "settle": lambda: self._settle(pick, Outcome.GIVE_UP),
-        }
-        with self.world.at(point, deeds[what]):
+    def work_meanwhile(self, point: str, what: str, which: int, approved: bool, pick: Any) -> None:
+        """Somebody does something while a worker is between two of its steps, often with an approved call."""
+        if approved:
+            for call in [call for call in self._calls() if call.status == Status.PENDING]:
+                self._decide(call, Choice.APPROVE, "rita")
+        with self.world.at(point, lambda: self._deed(what, which, pick)):
             self.work()
+
+    def _deed(self, what: str, which: int, pick: Any) -> None:
+        match what:
+            case "decide":
+                self._decide(self._pick(pick, Status.PENDING), pick.choice(list(Choice)), "rita")
+            case "undo":
+                self._undo(pick)
+            case "expire":
+                self._expire(pick)
+            case "lapse":
+                self._lapse(pick)
+            case "sweep":
+                self._sweep()
+            case "stop":
+                self._stop(which)
+            case "revoke":
+                self._revoke(which)
+            case "block":
+                self._block(True)
+            case "settle":
+                self._settle(pick, Outcome.GIVE_UP)
+            case _:
+                self._lease_runs_out()
+        self.each_move_is_one_of_the_lifecycle_s()
 
     @rule()
     def lease_runs_out(self) -> None:
@@ -160,10 +173,9 @@ class Lifecycle(RuleBasedStateMachine):
         by=st.sampled_from(["rita", "remy"]),
     )
     def decide(self, pick: Any, choice: Choice, by: str) -> None:
-        self._decide(pick, choice, by)
+        self._decide(self._pick(pick, Status.PENDING), choice, by)
 
-    def _decide(self, pick: Any, choice: Choice, by: str) -> None:
-        call = self._pick(pick, Status.PENDING)
+    def _decide(self, call: ToolCall | None, choice: Choice, by: str) -> None:
         if call is None:
             return
         expired = not ToolCall.objects.filter(pk=call.pk, expires_at__gt=Now()).exists()
@@ -229,6 +241,7 @@ class Lifecycle(RuleBasedStateMachine):
             assert over
             assert outcome == Outcome.RUN_AGAIN
             return
+        self.settled.add(call.tool_use_id)
         if outcome == Outcome.RUN_AGAIN:
             self.approved.add(call.tool_use_id)
 
@@ -304,6 +317,9 @@ class Lifecycle(RuleBasedStateMachine):
             before = self.was.get(call.tool_use_id)
             if before is not None and before != call.status:
                 assert call.status in _reachable(Status(before)), (before, call.status)
+                if before == Status.UNKNOWN:
+                    assert call.tool_use_id in self.settled, "only people say what became of it"
+                    self.settled.discard(call.tool_use_id)
             self.was[call.tool_use_id] = call.status
 
     @invariant()
@@ -361,6 +377,7 @@ class Lifecycle(RuleBasedStateMachine):
                 elif call.status == Status.UNKNOWN:
                     done = self.world.effects[call.tool_use_id]
                     outcome = Outcome.HAPPENED if done else Outcome.GIVE_UP
+                    self.settled.add(call.tool_use_id)
                     settlements.settle(
                         call.pk, self.world.rita, Settlement(outcome, call.version, call.digest, "I looked.")
                     )
