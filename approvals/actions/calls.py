@@ -66,6 +66,7 @@ def start_new(request: Request, epoch: int) -> ToolCall | Judged:
     if call.trust_id:
         entries.append(audit.entry("trust.used", AGENT, call=call, grant=str(call.trust_id)))
     audit.write(*entries, audit.entry("call.started", AGENT, call=call))
+    events.ring(events.session_topic(call.session), "changed")
     return call
 
 
@@ -88,7 +89,7 @@ def start_approved(call: ToolCall, request: Request, epoch: int) -> ToolCall:
         return _not_started(call, request, epoch)
     call.status, call.epoch = Status.STARTED, epoch
     audit.record("call.started", AGENT, call=call, epoch=epoch)
-    events.ring(events.APPROVALS, "changed", call=str(call.pk))
+    _ring(call)
     return call
 
 

@@ -36,6 +36,7 @@ EXPECTED = (
     "htmx:sendError",
 )
 
+FAULTS = ("test_healing", "test_unknown")  # these wait for leases and polls
 NO_BROKER = "consumer: Cannot connect to redis"  # what Celery says when a test has killed Redis
 
 expect.set_options(timeout=15_000)
@@ -43,11 +44,11 @@ expect.set_options(timeout=15_000)
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of them in one worker: they share a system and a browser."""
+    """In two workers at most, since those of one share a system and a browser."""
     for item in items:
         if "/e2e/" in item.path.as_posix():
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("browser"))
+            item.add_marker(pytest.mark.xdist_group("faults" if item.path.stem in FAULTS else "browser"))
 
 
 @pytest.fixture(scope="module")  # its event loop must be gone before an async test of another module runs
