@@ -47,17 +47,6 @@ async def sign_in(system: System, user: str) -> str:
         return "; ".join(f"{name}={value}" for name, value in http.cookies.items())
 
 
-@contextmanager
-def sign_in_client(system: System, user: str) -> Iterator[httpx.Client]:
-    """A signed-in browser without a window."""
-    with httpx.Client(base_url=system.url, timeout=PATIENCE) as http:
-        page = http.get("/login/")
-        form = {"username": user, "password": "nod", "csrfmiddlewaretoken": http.cookies["csrftoken"]}
-        answer = http.post("/login/", data=form, headers={"Referer": str(page.url)})
-        assert answer.status_code == 302, answer.text
-        yield http
-
-
 @asynccontextmanager
 async def doorbells(system: System, path: str, cookie: str) -> AsyncIterator[Doorbells]:
     """A browser's socket."""

@@ -33,9 +33,8 @@ RESULTS = Path(__file__).resolve().parents[2] / "var" / "chaos"
 class Load:
     """People who each chat, get their mail approved, and begin anew."""
 
-    def __init__(self, nod: Site) -> None:
-        self._nod = nod
-        self._alice, self._rita = Client(nod, "alice", "chat"), Client(nod, "rita", "review")
+    def __init__(self, alice: Client, rita: Client) -> None:
+        self._alice, self._rita = alice, rita
         self._number = 0
         self.going = True
         self.asked: list[str] = []
@@ -75,15 +74,15 @@ class Load:
         found = (await self._rita("GET", "calls?status=pending")).json()
         return {call["id"] for call in found["items"]}
 
-    async def close(self) -> None:
-        await self._alice.__aexit__()
-        await self._rita.__aexit__()
-
 
 async def play(nod: Site, seconds: float, every: float) -> list[str]:
     """What went wrong; prints what happened."""
-    load = Load(nod)
-    async with async_playwright() as playwright:
+    async with (
+        Client(nod, "alice", "chat") as alice,
+        Client(nod, "rita", "review") as rita,
+        async_playwright() as playwright,
+    ):
+        load = Load(alice, rita)
         browser = await playwright.chromium.launch(executable_path=_chromium(), args=FLAGS)
         page = await _queue(browser, nod)
         people = [asyncio.create_task(load.person()) for _ in range(PEOPLE)]
@@ -96,7 +95,6 @@ async def play(nod: Site, seconds: float, every: float) -> list[str]:
             await load.ask()
         problems = await _converges(page, load)
         await browser.close()
-    await load.close()
     return [*problems, *_mails(nod, load.asked[:-3]), *_logs(nod, outages)]
 
 
