@@ -34,6 +34,7 @@ class Hub:
     def __init__(self) -> None:
         self._topics: dict[str, set[asyncio.Queue[dict[str, Any]]]] = defaultdict(set)
         self._lock = asyncio.Lock()
+        self._layer: Any = None  # the one that knows the channel: two threads that first ask at once get two
         self._channel = ""
         self._listener: asyncio.Task[None] | None = None
 
@@ -49,14 +50,14 @@ class Hub:
 
     async def _join(self, topic: str, queue: asyncio.Queue[dict[str, Any]]) -> None:
         async with self._lock:
-            layer: Any = get_channel_layer()
             if self._listener is None or self._listener.done():
-                self._channel = await layer.new_channel()
+                self._layer = get_channel_layer()
+                self._channel = await self._layer.new_channel()
                 for known in self._topics:
-                    await layer.group_add(group(known), self._channel)
-                self._listener = asyncio.create_task(self._hear(layer, self._channel))
+                    await self._layer.group_add(group(known), self._channel)
+                self._listener = asyncio.create_task(self._hear(self._layer, self._channel))
             if not self._topics[topic]:
-                await layer.group_add(group(topic), self._channel)
+                await self._layer.group_add(group(topic), self._channel)
             self._topics[topic].add(queue)
 
     async def _leave(self, topic: str, queue: asyncio.Queue[dict[str, Any]]) -> None:
@@ -64,15 +65,15 @@ class Hub:
             self._topics[topic].discard(queue)
             if not self._topics[topic]:
                 del self._topics[topic]
-                layer: Any = get_channel_layer()
                 with contextlib.suppress(RedisError, OSError):  # nobody hears it any more, told or not
-                    await layer.group_discard(group(topic), self._channel)
+                    await self._layer.group_discard(group(topic), self._channel)
 
     async def _hear(self, layer: Any, channel: str) -> None:
         try:
             while True:
                 self._ring(await layer.receive(channel))
-        except (RedisError, OSError) as error:
+        # a lost Redis or bytes that nobody can read: either way an open socket would look alive
+        except Exception as error:
             logger.warning("Doorbells do not come in (%s); sockets reconnect.", error)
             for queues in self._topics.values():
                 for queue in queues:

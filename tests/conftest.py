@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
 
@@ -23,12 +24,17 @@ from approvals.models import Tool, ToolPolicy
 from approvals.states import Effect
 from tests.fakes.model import ScriptedModel
 from tests.seeded import seed
+from tests.system import TEMPLATES, templates
 
 
-def pytest_configure():
-    """Signals as in a terminal, for the tests and for all that they start: nohup and `&` have some ignored."""
+def pytest_configure(config):
+    """Signals as in a terminal, for the tests and all that they start: nohup and `&` have some ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if TEMPLATES not in os.environ:  # in pytest itself; its workers inherit it
+        kept = templates()
+        kept.__enter__()
+        config.add_cleanup(lambda: kept.__exit__(None, None, None))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import signal
@@ -15,10 +14,10 @@ from contextlib import contextmanager
 from email import policy
 from email.message import Message
 from email.parser import BytesParser
-from functools import cache
+from fcntl import LOCK_EX, flock
 from pathlib import Path
-from shutil import copytree, rmtree
-from tempfile import mkdtemp
+from shutil import copytree
+from tempfile import TemporaryDirectory, mkdtemp
 
 import psutil
 
@@ -26,6 +25,7 @@ MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
 START = 90.0  # seconds until it is up, on a machine that is busy with other tests
 PATIENCE = 30.0  # seconds until something that takes milliseconds counts as broken
 
+TEMPLATES = "NOD_TEST_TEMPLATES"  # names the folder in which they are kept
 TOKENS = (("alice", "chat"), ("rita", "review"))
 
 # In one process, since each start of manage.py takes two seconds. FAST is the model without its typing delay.
@@ -43,12 +43,28 @@ for name, scope in TOKENS:
 """
 
 
-@cache
-def _template(*, fast: bool) -> Path:
-    """A prepared data folder to copy; one for all tests of this process."""
-    folder = Path(mkdtemp(prefix="nod-template-"))
-    atexit.register(rmtree, folder, ignore_errors=True)
-    System(folder).prepare_anew(fast=fast)
+@contextmanager
+def templates() -> Iterator[None]:
+    """Prepared data folders are kept for the block, for this process and all that it starts."""
+    with TemporaryDirectory(prefix="nod-templates-") as folder:
+        os.environ[TEMPLATES] = folder
+        try:
+            yield
+        finally:
+            del os.environ[TEMPLATES]
+
+
+def _template(*, fast: bool) -> Path | None:
+    """A prepared data folder to copy, if they are kept. The first process that asks makes it, others wait."""
+    if TEMPLATES not in os.environ:
+        return None
+    folder = Path(os.environ[TEMPLATES], "fast" if fast else "slow")
+    with folder.with_suffix(".lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if not folder.exists():
+            made = Path(mkdtemp(dir=os.environ[TEMPLATES]))
+            System(made).prepare_anew(fast=fast)
+            made.rename(folder)
     return folder
 
 
@@ -71,9 +87,10 @@ class System:
 
     def prepare(self, *, fast: bool = True) -> System:
         """The demo's people, agent, policies and two tokens; a copy where the database is a file."""
-        if "DATABASE_URL" in self.env:
+        template = None if "DATABASE_URL" in self.env else _template(fast=fast)
+        if template is None:
             return self.prepare_anew(fast=fast)
-        copytree(_template(fast=fast), self.folder, dirs_exist_ok=True)
+        copytree(template, self.folder, dirs_exist_ok=True)
         return self
 
     def prepare_anew(self, *, fast: bool = True) -> System:

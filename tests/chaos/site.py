@@ -73,7 +73,7 @@ class Site:
             env["DATABASE_URL"] = postgres.url
         self.system = System(folder / "data", **env)
         self.system.folder.mkdir()
-        self.system.prepare_anew()
+        self.system.prepare()
         self.log = folder / "log"
         self.socket = embedded.socket_path(self.system.folder)
         self.socket.parent.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,8 @@ class LocalLayer(BaseChannelLayer):
         return name
 
     async def group_add(self, group: str, channel: str) -> None:
+        if channel not in self._inboxes:
+            raise RuntimeError("Channels' layer on Redis refuses channels of another layer, too.")
         self.groups[group].add(channel)
 
     async def group_discard(self, group: str, channel: str) -> None:

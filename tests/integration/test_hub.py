@@ -16,6 +16,7 @@ from approvals.consumers import ApprovalsSocket
 from approvals.hub import GONE, QUEUE, RESYNC, hub
 from hitl_site.asgi import application
 from tests.desk import say
+from tests.fakes.layer import LocalLayer
 
 PATH = "/ws/approvals/"
 NOT_ALLOWED, TRY_AGAIN = 4403, 1013
@@ -115,7 +116,9 @@ async def test_what_is_no_message_harms_nobody(live, message):
 
 
 # --- An outage -----------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("error", [RedisConnectionError("gone"), ConnectionResetError("gone")], ids=repr)
+@pytest.mark.parametrize(
+    "error", [RedisConnectionError("gone"), ConnectionResetError("gone"), ValueError("no message")], ids=repr
+)
 async def test_a_lost_redis_closes_sockets_and_the_next_hears_again(live, browser, monkeypatch, error):
     async with opened(browser) as one, opened(browser) as other, broken(live, monkeypatch, error):
         assert await closed(one) == TRY_AGAIN
@@ -136,6 +139,16 @@ async def test_those_that_joined_before_the_outage_hear_again_too(live, browser,
             await asyncio.to_thread(events.send, "session.other", {"kind": "x"})
             async with asyncio.timeout(10):
                 assert await waits.get() == {"kind": "x"}
+
+
+async def test_it_stays_with_the_layer_that_knows_its_channel(live, monkeypatch):
+    """Threads that ask Channels for the layer for the first time, at once, are given two."""
+    async with hub().listen(events.APPROVALS):
+        monkeypatch.setattr("approvals.hub.get_channel_layer", LocalLayer)
+        async with hub().listen("session.other") as queue:
+            await asyncio.to_thread(events.send, "session.other", {"kind": "marker"})
+            assert await asyncio.wait_for(queue.get(), 10) == {"kind": "marker"}
+        assert live.groups[events.group("session.other")] == set()
 
 
 async def test_a_slow_client_is_closed_too(live, browser, monkeypatch):
