@@ -5,14 +5,18 @@ import os
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitl_site.settings")
-http = get_asgi_application()
+patient = get_asgi_application()
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402 (Django has to be set up first)
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from approvals.origin import SameOrigin  # noqa: E402
+from hitl_site.handlers import OneThread, by_duration  # noqa: E402
 from hitl_site.routing import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
-    {"http": http, "websocket": SameOrigin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))}
+    {
+        "http": by_duration(OneThread(), patient),
+        "websocket": SameOrigin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+    }
 )

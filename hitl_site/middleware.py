@@ -1,7 +1,7 @@
 """Middleware of the site.
 
-Each has to work in async requests too: a single one that does not would hold a thread for as long as an API
-client waits for a decision.
+Each has to work in async requests too (handlers.py): a single one that does not would hold a thread for as long as
+an API client waits for a decision.
 """
 
 from __future__ import annotations
