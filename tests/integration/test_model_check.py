@@ -381,6 +381,8 @@ class Lifecycle(RuleBasedStateMachine):
                     settlements.settle(
                         call.pk, self.world.rita, Settlement(outcome, call.version, call.digest, "I looked.")
                     )
+                elif call.status == Status.STARTED:  # by a worker that died, in a run that was stopped
+                    ToolCall.objects.filter(pk=call.pk).update(started_at=Now() - timedelta(hours=1))
             self.sweep()
         assert not Run.objects.filter(session__in=self.sessions, status__in=ACTIVE).exists()
         self.each_move_is_one_of_the_lifecycle_s()

@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.system import System
+
 # One worker of pytest runs all of these, so that they share the started instance.
 pytestmark = pytest.mark.xdist_group("up")
 
@@ -102,7 +104,9 @@ def _command(process):
 @pytest.fixture(scope="module")
 def nod(tmp_path_factory):
     """The shared instance. Its data folder is too deep for a Unix socket."""
-    up = Up(tmp_path_factory.mktemp("data") / ("deep" * 30))
+    data = tmp_path_factory.mktemp("data") / ("deep" * 30)
+    System(data).prepare()
+    up = Up(data)
     try:
         yield up.ready()
         leaves_nothing_behind(up, signal.SIGHUP)
@@ -196,6 +200,7 @@ def leaves_nothing_behind(up, number):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends the children of a killed process")
 def test_it_recovers_from_being_killed(tmp_path, start):
+    System(tmp_path / "data").prepare()
     assert start(tmp_path / "data").ready().end(signal.SIGKILL) == []
     again = start(tmp_path / "data").ready()
     assert again.answers()
