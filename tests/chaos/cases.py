@@ -18,6 +18,7 @@ PLANS = ("approve", "approve", "approve", "trust", "edit", "deny")
 PATIENCE = 180.0  # seconds for a run, its fault included
 LIMIT = 30.0  # seconds that a run may stand still once its fault is over
 ONLY_IF_APPROVED = ("starting", "started", "acted", "recorded")  # places that a denied call never comes to
+AFTER_THE_TOOL = ("acted", "recorded")  # places that a call of unknown outcome may never have come to
 
 
 @dataclass
@@ -171,7 +172,9 @@ class Case:
         if self.outcome.stood > LIMIT:
             problems.append(f"stuck: it stood still for {self.outcome.stood:.1f} s after the fault")
         denied = self.outcome.plan == "deny" and self.outcome.point in ONLY_IF_APPROVED
-        if not self.outcome.fired and not denied:
+        # the fault of a run beside it took this one's worker in the middle of its tool: it went on without the tool
+        overtaken = bool(self.outcome.unknown) and self.outcome.point in AFTER_THE_TOOL
+        if not self.outcome.fired and not denied and not overtaken:
             problems.append("no fault: it never came to the place")
         if self.outcome.fired and denied:
             problems.append("without approval: a denied call came to the place")
