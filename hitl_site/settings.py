@@ -156,12 +156,12 @@ CELERY_BROKER_URL = (
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_PUBLISH_RETRY = False  # a lost message is found by the sweeper; nobody waits for the broker
 CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_CONSUMER = "hitl_site.consumer:Consumer"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # concerns tasks with late acknowledgement alone, of which there are none; False makes Celery warn at each outage
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_keepalive": True}
 
 # --- Nod ----------------------------------------------------------------------------------------------

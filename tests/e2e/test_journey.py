@@ -279,3 +279,96 @@ def test_it_fits_a_phone(nod: System, sign_in: SignIn, tmp_path: Path) -> None:
     rita.get_by_role("button", name="Approve").click()
     expect(alice.locator(".words").last).to_contain_text(f"Email sent to {to}")
     assert sent(nod, to) == 1
+
+
+SUBMIT = "document.getElementById('approve-form').requestSubmit()"
+
+
+def test_it_takes_no_decision_on_a_card_that_has_only_just_come_or_moved(
+    nod: System, sign_in: SignIn
+) -> None:
+    rita, alice, to = sign_in("rita", "/approvals/"), sign_in("alice"), address()
+    say(alice, f"Email {to} about the launch")
+    row = rita.locator("#waiting .row", has_text=to)
+    expect(row).to_be_visible()
+    rita.evaluate(f"addEventListener('htmx:afterSettle', () => {SUBMIT}, {{ once: true }})")
+    row.click()
+    expect(rita.get_by_text("Not taken: the card had only just appeared")).to_be_visible()
+    rita.wait_for_timeout(QUIET)
+    rita.evaluate(
+        "() => new Promise((moved) => {"
+        "  const pushed = document.createElement('div'); pushed.style.height = '300px';"
+        "  document.body.prepend(pushed);"
+        f"  requestAnimationFrame(() => setTimeout(() => {{ {SUBMIT}; moved(); }}, 0));"
+        "})"
+    )
+    rita.wait_for_timeout(QUIET)
+    expect(rita.locator("#approve-form")).to_be_visible()
+    assert sent(nod, to) == 0
+    rita.get_by_role("button", name="Approve").click()
+    expect(rita.locator("#outcome")).to_contain_text("Approved by rita")
+
+
+def test_it_closes_a_socket_that_is_sent_too_much(sign_in: SignIn) -> None:
+    rita = sign_in("rita", "/approvals/")
+    code = rita.evaluate(
+        "() => new Promise((closed) => {"
+        "  const socket = new WebSocket(location.origin.replace('http', 'ws') + document.body.dataset.socket);"
+        "  socket.onopen = () => socket.send('x'.repeat(5000));"
+        "  socket.onclose = ({ code }) => closed(code);"
+        "})"
+    )
+    assert code in (1006, 1009), "daphne drops the connection: its answer is not always read any more"
+
+
+def test_text_of_another_direction_stays_in_its_place(sign_in: SignIn) -> None:
+    """Right-to-left text in an argument does not turn round what stands beside it."""
+    rita, alice, to = sign_in("rita", "/approvals/"), sign_in("alice"), address()
+    say(alice, f"Email {to} about the \u05d0\u05d1\u05d2 launch")
+    card = open_call(rita, to)
+    values = card.locator(".arg-value .prose, .arg-value .mono, .arg-name code")
+    assert values.count() >= 6  # three arguments and their names
+    kept = values.evaluate_all("all => all.map(one => getComputedStyle(one).unicodeBidi)")
+    assert set(kept) <= {"isolate", "plaintext", "isolate-override", "bidi-override"}
+
+
+HOSTILE = (
+    "<script>document.title=1</script>",
+    "<img src=/{mark} onerror=document.title=1>",
+    "[a](javascript:document.title=1) ![x](/{mark})",
+    "<svg/onload=document.title=1><a href=//{mark}>x",
+    "{{{{7*7}}}} ${{7*7}} <%= 7*7 %> {{% now 'Y' %}}",
+    '" autofocus onfocus=document.title=1 x="',
+    "<iframe srcdoc='<script>parent.document.title=1</script>'></iframe>",
+    "<form action=/{mark}><button hx-post=/{mark} hx-trigger=load>x",
+    "</textarea></script><base href=//{mark}/>",
+)
+
+
+def test_hostile_words_do_nothing_wherever_they_are_shown(sign_in: SignIn) -> None:
+    """As a message, an argument, a reason and a result: on the queue, in the chat, in the history."""
+    mark = secrets.token_hex(4)
+    words = " ".join(text.format(mark=mark) for text in HOSTILE)
+    rita, alice, to = sign_in("rita", "/approvals/"), sign_in("alice"), address()
+    asked: list[str] = []
+    for page in (rita, alice):
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("dialog", lambda dialog: asked.append(dialog.message))
+    say(alice, f"Email {to} about {words}")
+    open_call(rita, to)
+    deny(rita, words)
+    expect(alice.locator(".words").last).to_contain_text("denied")
+    alice.reload()
+    expect(alice.locator(".words").last).to_contain_text("denied")
+    rita.goto("/approvals/history/")
+    alice.goto("/chat/")
+    assert not [url for url in asked if mark in url and "/messages" not in url]
+    for page in (rita, alice):
+        assert page.title() != "1"
+        assert (
+            page.locator(
+                "iframe, base, [onerror], [onload], [onfocus], script:not([src]):not([nonce])"
+            ).count()
+            == 0
+        )
+        assert page.locator(f"[hx-post*='{mark}'], [href*='{mark}'], [src*='{mark}']").count() == 0

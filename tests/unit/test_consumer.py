@@ -1,0 +1,71 @@
+"""How soon a worker is back after its broker was away."""
+
+import logging
+
+import pytest
+from kombu import Connection
+
+from hitl_site.consumer import LONGEST, Consumer
+
+
+@pytest.fixture
+def consumer():
+    """One that has not begun: only what it takes to connect."""
+    made = Consumer.__new__(Consumer)
+    made.first_connection_attempt = True
+    return made
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """connection(refusals): one to a broker that refuses so often first; what it waited in between, in seconds."""
+    waited = []
+
+    def connection(refusals):
+        made = Connection("redis://127.0.0.1:1")
+        attempts = iter([ConnectionRefusedError("refused")] * refusals)
+
+        def connect():
+            if (error := next(attempts, None)) is not None:
+                waited.append(0.0)
+                raise error
+            return "connected"
+
+        def sleep(seconds):
+            waited[-1] += seconds
+
+        monkeypatch.setattr(made, "_connection_factory", connect)
+        monkeypatch.setattr("kombu.utils.functional.sleep", sleep)
+        return made
+
+    connection.waited = waited
+    return connection
+
+
+def test_it_tries_every_two_seconds_at_least(consumer, pauses):
+    broker = pauses(20)
+    assert consumer.ensure_connected(broker) is broker
+    assert len(pauses.waited) == 20
+    assert max(pauses.waited) == LONGEST == 2
+    assert pauses.waited[0] < 1
+
+
+def test_it_says_so_once(consumer, pauses, caplog):
+    caplog.set_level(logging.INFO)
+    consumer.ensure_connected(pauses(5))
+    [line] = caplog.messages
+    assert "redis://127.0.0.1:1" in line
+    assert "refused" in line
+
+
+def test_it_leaves_it_to_celery_to_say_that_a_connection_was_lost(consumer, pauses, caplog):
+    caplog.set_level(logging.INFO)
+    consumer.ensure_connected(pauses(0))
+    consumer.ensure_connected(pauses(5))
+    assert caplog.messages == []
+
+
+def test_workers_use_it():
+    from hitl_site.celery import app
+
+    assert app.conf.worker_consumer == "hitl_site.consumer:Consumer"
