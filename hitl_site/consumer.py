@@ -16,9 +16,15 @@ FIRST, STEP, LONGEST = 0.5, 0.5, 2.0  # seconds between two attempts
 class Consumer(consumer.Consumer):
     """Celery's own waits 2, 4, 6 … 30 s between two attempts, in which approved calls wait, and logs each."""
 
+    _lost = False  # Celery has just said that it lost the connection
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        self._lost = True
+        super().on_connection_error_after_connected(exc)
+
     def ensure_connected(self, conn: Any) -> Any:
         """The connection, once there is one; waits for as long as it takes."""
-        told = not self.first_connection_attempt  # Celery has just said that it lost the connection
+        told, self._lost = self._lost, False
 
         def tell(error: Exception, interval: float) -> None:
             nonlocal told

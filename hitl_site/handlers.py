@@ -1,4 +1,4 @@
-"""How HTTP requests come to Django: in one thread each, but for those that wait.
+"""How HTTP requests come to Django: in one thread each, but for those that wait and those for files.
 
 Django's own handler changes threads twice for each middleware that has a synchronous hook, twenty times here, which
 was half of a request's time (docs/decisions/0010-one-thread-a-request.md).
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
-from asgiref.sync import iscoroutinefunction, sync_to_async
+from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.core.exceptions import MiddlewareNotUsed
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -19,33 +20,53 @@ from servestatic.middleware import ServeStaticMiddleware
 
 Application = Callable[[Any, Any, Any], Awaitable[Any]]
 
+FILES = "hitl_site.handlers.StaticFiles"
+FOR_EVER = "max-age=31536000, public, immutable"
+
 
 class OneThread(ASGIHandler):
-    """Middleware and view of a request in one thread. A view that awaits for long would hold it."""
+    """Middleware and view of a request in one thread, without what serves files."""
 
     def load_middleware(self, is_async: bool = False) -> None:
-        super().load_middleware(is_async=False)
+        everything = settings.MIDDLEWARE
+        settings.MIDDLEWARE = [name for name in everything if name != FILES]
+        try:
+            super().load_middleware(is_async=False)
+        finally:
+            settings.MIDDLEWARE = everything
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         return await sync_to_async(self.get_response, thread_sensitive=True)(request)
 
 
 class StaticFiles(ServeStaticMiddleware):  # type: ignore[misc]
-    """ServeStatic's, which is async only, and left out of requests that stay in one thread: none is for a file."""
-
-    sync_capable = True
+    """ServeStatic's; what was asked for by its version (static.py) is kept by browsers, another version by nobody."""
 
     def __init__(self, get_response: Any) -> None:
-        if not iscoroutinefunction(get_response):
-            raise MiddlewareNotUsed
         super().__init__(get_response)
+        if not self.autorefresh:  # it has read sizes and dates just now: versions of the same moment
+            for address in self.files:
+                _address_now(address)
+
+    async def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response: HttpResponseBase = await super().__call__(request)
+        asked = request.GET.get("v")
+        if asked and request.path_info.startswith(self.static_prefix):
+            known = _address_now(request.path_info).endswith(f"?v={asked}")
+            response["Cache-Control"] = FOR_EVER if known else "no-store"
+        return response
+
+
+def _address_now(path: str) -> str:
+    return staticfiles_storage.url(path.removeprefix(settings.STATIC_URL))
 
 
 def by_duration(quick: Application, patient: Application) -> Application:
-    """Long polls and files go to `patient`, whose requests hold no thread while they wait; all others to `quick`."""
+    """Long polls go to `patient`, where they end as soon as their client is gone, and so do files."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        waits = b"wait=" in scope["query_string"] or scope["path"].startswith(settings.STATIC_URL)
-        await (patient if waits else quick)(scope, receive, send)
+        waits = b"wait=" in unquote_to_bytes(scope["query_string"])
+        chosen = patient if waits or scope["path"].startswith(settings.STATIC_URL) else quick
+        await chosen(scope, receive, send)
 
     return application

@@ -1,7 +1,7 @@
 """Middleware of the site.
 
-Each has to work in async requests too (handlers.py): a single one that does not would hold a thread for as long as
-an API client waits for a decision.
+Each has to work in async requests too (handlers.py): one that does not would make Django's own handler run API
+clients that wait in threads, from which they cannot be called back when they are gone.
 """
 
 from __future__ import annotations

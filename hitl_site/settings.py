@@ -108,7 +108,6 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "hitl_site.static.VersionedFiles"},
 }
-SERVESTATIC_MAX_AGE = 3600  # for the few files of the admin that stylesheets name without a version
 SERVESTATIC_USE_FINDERS = True  # no collectstatic needed: one step fewer that could be forgotten
 
 # --- Security -----------------------------------------------------------------------------------------

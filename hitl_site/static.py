@@ -1,4 +1,4 @@
-"""Addresses of static files that change with what is in them: browsers keep a file, and never show an old one."""
+"""Addresses of static files that change with what is in them, so that browsers keep a file until there is a new one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.contrib.staticfiles.storage import StaticFilesStorage
 
 
 class VersionedFiles(StaticFilesStorage):
-    """Needs no collectstatic: the version is in the query, the file stays where it is."""
+    """Needs no collectstatic: the version is in the query, the file stays where it is.
+
+    With DEBUG off a file keeps its version until the process ends, as ServeStatic keeps its size and date.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,7 +26,7 @@ class VersionedFiles(StaticFilesStorage):
         address = super().url(name)
         try:
             file = self._file(name or "")
-            return f"{address}?v={_version(file, file.stat().st_mtime_ns)}"
+            return f"{address}?v={_version(file, file.stat().st_mtime_ns if settings.DEBUG else 0)}"
         except OSError:
             return address
 

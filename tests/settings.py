@@ -9,12 +9,12 @@ os.environ.setdefault("DEBUG", "1")
 os.environ.setdefault("NOD_DATA", str(ROOT / "var" / "test"))
 
 from hitl_site.settings import *  # noqa: E402, F403 (they read the environment)
-from hitl_site.settings import DATABASES  # noqa: E402
+from hitl_site.settings import DATABASES, MIDDLEWARE  # noqa: E402
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 CHANNEL_LAYERS = {"default": {"BACKEND": "tests.fakes.layer.LocalLayer"}}
-# Each test client builds the middlewares anew; this one would read every file each time. tests/e2e has the real one.
-SERVESTATIC_USE_FINDERS = SERVESTATIC_USE_STATIC_ROOT = False
+# Each test client builds the middlewares anew, and this one reads every file each time: test_handlers.py has it.
+MIDDLEWARE = [name for name in MIDDLEWARE if name != "hitl_site.handlers.StaticFiles"]
 CELERY_BROKER_URL = "memory://"  # nobody listens: the `worker` fixture drives what is due
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A file, since the threads of an in-memory database lock each other out instead of waiting.

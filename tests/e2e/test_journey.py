@@ -281,32 +281,36 @@ def test_it_fits_a_phone(nod: System, sign_in: SignIn, tmp_path: Path) -> None:
     assert sent(nod, to) == 1
 
 
-SUBMIT = "document.getElementById('approve-form').requestSubmit()"
+AS_SOON_AS_SHOWN = """(call) => addEventListener("htmx:afterSettle", function once({ detail }) {
+  if (detail.target.id !== "desk-detail" || document.getElementById("card").dataset.call !== call) return;
+  removeEventListener("htmx:afterSettle", once);
+  document.getElementById("approve-form").requestSubmit();
+})"""
+PUSHED = """() => {
+  const pushed = document.createElement("div");
+  pushed.style.height = "300px";
+  document.body.prepend(pushed);
+  document.getElementById("approve-form").requestSubmit();
+}"""
 
 
-def test_it_takes_no_decision_on_a_card_that_has_only_just_come_or_moved(
-    nod: System, sign_in: SignIn
-) -> None:
-    rita, alice, to = sign_in("rita", "/approvals/"), sign_in("alice"), address()
-    say(alice, f"Email {to} about the launch")
+def test_it_takes_no_decision_on_a_card_that_has_only_just_come_or_moved(sign_in: SignIn) -> None:
+    rita, alice, to, other = sign_in("rita", "/approvals/"), sign_in("alice"), address(), address()
+    say(alice, f"email {other} and {to} about the launch")
+    open_call(rita, other)
+    decided: list[str] = []
+    rita.on("request", lambda request: decided.append(request.url) if "/decide" in request.url else None)
     row = rita.locator("#waiting .row", has_text=to)
-    expect(row).to_be_visible()
-    rita.evaluate(f"addEventListener('htmx:afterSettle', () => {SUBMIT}, {{ once: true }})")
+    rita.evaluate(AS_SOON_AS_SHOWN, row.get_attribute("data-call"))
     row.click()
     expect(rita.get_by_text("Not taken: the card had only just appeared")).to_be_visible()
     rita.wait_for_timeout(QUIET)
-    rita.evaluate(
-        "() => new Promise((moved) => {"
-        "  const pushed = document.createElement('div'); pushed.style.height = '300px';"
-        "  document.body.prepend(pushed);"
-        f"  requestAnimationFrame(() => setTimeout(() => {{ {SUBMIT}; moved(); }}, 0));"
-        "})"
-    )
+    rita.evaluate(PUSHED)
     rita.wait_for_timeout(QUIET)
-    expect(rita.locator("#approve-form")).to_be_visible()
-    assert sent(nod, to) == 0
+    assert decided == []
     rita.get_by_role("button", name="Approve").click()
     expect(rita.locator("#outcome")).to_contain_text("Approved by rita")
+    assert len(decided) == 1
 
 
 def test_it_closes_a_socket_that_is_sent_too_much(sign_in: SignIn) -> None:
@@ -326,10 +330,12 @@ def test_text_of_another_direction_stays_in_its_place(sign_in: SignIn) -> None:
     rita, alice, to = sign_in("rita", "/approvals/"), sign_in("alice"), address()
     say(alice, f"Email {to} about the \u05d0\u05d1\u05d2 launch")
     card = open_call(rita, to)
-    values = card.locator(".arg-value .prose, .arg-value .mono, .arg-name code")
-    assert values.count() >= 6  # three arguments and their names
-    kept = values.evaluate_all("all => all.map(one => getComputedStyle(one).unicodeBidi)")
-    assert set(kept) <= {"isolate", "plaintext", "isolate-override", "bidi-override"}
+
+    def kept(css: str) -> set[str]:
+        return set(card.locator(css).evaluate_all("all => all.map(one => getComputedStyle(one).unicodeBidi)"))
+
+    assert kept(".arg-value .prose, .arg-value .mono") == {"plaintext"}
+    assert kept(".arg-name code") == {"isolate"}
 
 
 HOSTILE = (
@@ -345,30 +351,32 @@ HOSTILE = (
 )
 
 
+def unharmed(page: Page, mark: str) -> None:
+    assert page.title() != "1"
+    made = "iframe, base, [onerror], [onload], [onfocus], script:not([src]):not([nonce])"
+    assert page.locator(made).count() == 0
+    assert page.locator(f"[hx-post*='{mark}'], [href*='{mark}'], [src*='{mark}']").count() == 0
+
+
 def test_hostile_words_do_nothing_wherever_they_are_shown(sign_in: SignIn) -> None:
-    """As a message, an argument, a reason and a result: on the queue, in the chat, in the history."""
+    """As a message, an argument, a reason and an answer: on the queue and in the chat."""
     mark = secrets.token_hex(4)
     words = " ".join(text.format(mark=mark) for text in HOSTILE)
     rita, alice, to = sign_in("rita", "/approvals/"), sign_in("alice"), address()
     asked: list[str] = []
     for page in (rita, alice):
         page.on("request", lambda request: asked.append(request.url))
-        page.on("dialog", lambda dialog: asked.append(dialog.message))
+        page.on("dialog", lambda dialog: (asked.append(mark), dialog.dismiss()))
     say(alice, f"Email {to} about {words}")
     open_call(rita, to)
+    unharmed(rita, mark)
     deny(rita, words)
+    unharmed(rita, mark)
     expect(alice.locator(".words").last).to_contain_text("denied")
+    unharmed(alice, mark)
     alice.reload()
     expect(alice.locator(".words").last).to_contain_text("denied")
+    unharmed(alice, mark)
     rita.goto("/approvals/history/")
-    alice.goto("/chat/")
-    assert not [url for url in asked if mark in url and "/messages" not in url]
-    for page in (rita, alice):
-        assert page.title() != "1"
-        assert (
-            page.locator(
-                "iframe, base, [onerror], [onload], [onfocus], script:not([src]):not([nonce])"
-            ).count()
-            == 0
-        )
-        assert page.locator(f"[hx-post*='{mark}'], [href*='{mark}'], [src*='{mark}']").count() == 0
+    unharmed(rita, mark)
+    assert not [url for url in asked if mark in url]

@@ -19,11 +19,12 @@ SOON = timedelta(seconds=60)  # what the test itself may take
 
 
 @pytest.fixture(params=[-3, 3], ids=["behind", "ahead"])
-def wrong_clock(request, monkeypatch):
+def wrong_clock(desk, request, monkeypatch):
     """This process's clock, by so many hours. What it says is not what the database says."""
-    now, nanoseconds = timezone.now, time.time_ns
+    now, seconds, nanoseconds = timezone.now, time.time, time.time_ns
     shift = timedelta(hours=request.param)
     monkeypatch.setattr(timezone, "now", lambda: now() + shift)
+    monkeypatch.setattr(time, "time", lambda: seconds() + shift.total_seconds())
     monkeypatch.setattr(time, "time_ns", lambda: nanoseconds() + int(shift.total_seconds()) * 10**9)
     return shift
 
@@ -39,7 +40,10 @@ def test_a_lease_is_as_long_as_it_is(model, alice):
     model.play("Done.")
     session = chat(alice)
     Run.objects.update(status="queued", due_at=Now())
-    claim(last_run(session))
+    run = claim(last_run(session))
+    assert timedelta(0) < left(Run.objects, "lease_until") <= settings.RUN_LEASE
+    pass_by(Run.objects, "lease_until")
+    assert runs.beat(run)
     assert timedelta(0) < left(Run.objects, "lease_until") <= settings.RUN_LEASE
     assert runs.sweep() == 0
     pass_by(Run.objects, "lease_until")

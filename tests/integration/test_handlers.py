@@ -1,11 +1,15 @@
-"""Which requests stay in one thread, and which hold none."""
+"""Which requests stay in one thread, which wait, and what becomes of files."""
 
 import asyncio
 import threading
 
 import httpx
 import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.staticfiles.storage import staticfiles_storage
+from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponse
+from django.test import Client
 from django.urls import path
 
 from hitl_site import asgi
@@ -22,11 +26,10 @@ def _look(request):
 urlpatterns = [path("look", _look)]
 
 
-async def get(application, address, **headers):
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(application), base_url="http://testserver"
-    ) as client:
-        return await client.get(address, headers=headers)
+async def get(application, address, method="GET", **headers):
+    transport = httpx.ASGITransport(application)
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        return await client.request(method, address, headers=headers)
 
 
 async def test_middleware_and_view_share_a_thread(settings, transactional_db):
@@ -70,10 +73,11 @@ class Inner(_Sees):
         ("/", "quick"),
         ("/api/v1/calls/1", "quick"),
         ("/api/v1/calls/1?wait=30", "patient"),
+        ("/api/v1/calls/1?w%61it=30", "patient"),
         ("/static/css/nod.css?v=1", "patient"),
     ],
 )
-async def test_who_waits_holds_no_thread(address, handler):
+async def test_who_waits_can_be_called_back(address, handler):
     went = []
 
     def named(name):
@@ -88,10 +92,48 @@ async def test_who_waits_holds_no_thread(address, handler):
     assert went == [handler]
 
 
-async def test_both_guard_pages_alike(transactional_db):
-    """The same middleware in both: signed out is signed out, and the same headers."""
-    answers = [await get(asgi.application, f"/approvals/{query}") for query in ("", "?wait=1")]
-    assert [answer.status_code for answer in answers] == [302, 302]
-    headers = [set(answer.headers) for answer in answers]
-    assert headers[0] == headers[1]
-    assert {"content-security-policy", "x-frame-options", "x-content-type-options"} <= headers[0]
+@pytest.mark.parametrize(
+    ("method", "address", "status"),
+    [
+        ("GET", "/approvals/", 200),
+        ("POST", "/approvals/018f0000-0000-7000-8000-000000000000/decide", 403),  # no CSRF token
+        ("GET", "/no/such/page", 404),
+        ("GET", "/healthz", 200),
+    ],
+)
+@pytest.mark.parametrize("signed_in", [True, False])
+async def test_both_guard_alike(live, rita, method, address, status, signed_in):
+    client = Client()
+    await sync_to_async(client.force_login)(rita)
+    cookie = f"sessionid={client.cookies['sessionid'].value}" if signed_in else "x=1"
+    quick, patient = [
+        await get(asgi.application, f"{address}{query}", method, Cookie=cookie) for query in ("", "?wait=1")
+    ]
+    assert quick.status_code == patient.status_code
+    assert set(quick.headers) == set(patient.headers)
+    assert {"content-security-policy", "x-frame-options", "x-content-type-options"} <= set(quick.headers)
+    if signed_in:
+        assert quick.status_code == status
+
+
+# --- Files -------------------------------------------------------------------------------------------------
+@pytest.fixture
+def files(settings):
+    """Django's own handler as Nod runs it, files included."""
+    settings.MIDDLEWARE = ["hitl_site.handlers.StaticFiles", *settings.MIDDLEWARE]
+    return ASGIHandler()
+
+
+async def test_a_file_is_kept_for_as_long_as_it_is_the_same(files):
+    address = staticfiles_storage.url("css/nod.css")
+    kept = await get(files, address)
+    assert (kept.status_code, kept.headers["content-type"].partition(";")[0]) == (200, "text/css")
+    assert "immutable" in kept.headers["cache-control"]
+    assert (await get(files, "/static/css/nod.css?v=other")).headers["cache-control"] == "no-store"
+    assert "immutable" not in (await get(files, "/static/css/nod.css")).headers["cache-control"]
+
+
+async def test_one_thread_serves_no_files(settings, files):
+    OneThread()
+    assert "hitl_site.handlers.StaticFiles" in settings.MIDDLEWARE, "it was left out for a moment only"
+    assert (await get(OneThread(), staticfiles_storage.url("css/nod.css"))).status_code == 404

@@ -269,7 +269,7 @@ def test_it_shows_hostile_arguments_as_text(as_rita, alice):
 def test_what_the_agent_says_stands_below_and_is_labelled(as_rita, alice):
     """Prose that plays the dialog comes after what will run, and says whose words it is."""
     forged = "What will run: send_email to boss@example.com. Approved by remy."
-    html = text(as_rita.get(page_of(ask(alice, MAIL, said=forged))))
+    html = text(htmx(as_rita, page_of(ask(alice, MAIL, said=forged)), "desk-detail"))
     places = [
         html.index(words) for words in ("What will run", MAIL["to"], "its own words, not checked", forged)
     ]

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from celery.worker.consumer import Consumer as Base
 from kombu import Connection
 
 from hitl_site.consumer import LONGEST, Consumer
@@ -58,11 +59,14 @@ def test_it_says_so_once(consumer, pauses, caplog):
     assert "refused" in line
 
 
-def test_it_leaves_it_to_celery_to_say_that_a_connection_was_lost(consumer, pauses, caplog):
+def test_it_leaves_it_to_celery_to_say_that_a_connection_was_lost(consumer, pauses, caplog, monkeypatch):
     caplog.set_level(logging.INFO)
-    consumer.ensure_connected(pauses(0))
+    monkeypatch.setattr(Base, "on_connection_error_after_connected", lambda *args: None)
+    consumer.on_connection_error_after_connected(OSError())
     consumer.ensure_connected(pauses(5))
     assert caplog.messages == []
+    consumer.ensure_connected(pauses(5))
+    assert len(caplog.messages) == 1, "another outage, of which Celery said nothing"
 
 
 def test_workers_use_it():

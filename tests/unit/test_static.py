@@ -11,7 +11,8 @@ from hitl_site.static import VersionedFiles
 
 
 @pytest.fixture
-def file(monkeypatch, tmp_path):
+def file(monkeypatch, tmp_path, settings):
+    settings.DEBUG = True
     file = tmp_path / "a.css"
     file.write_text("body {}")
     monkeypatch.setattr(finders, "find", lambda name: str(file) if name == "a.css" else None)
@@ -34,6 +35,15 @@ def test_a_file_that_is_not_there_has_no_version(file):
     assert "?v=" in storage.url("a.css")
     file.unlink()
     assert storage.url("a.css") == "/static/a.css"
+
+
+def test_a_version_stays_until_the_process_ends(file, settings):
+    """As ServeStatic's sizes do: a new address with the old size would be kept, cut off."""
+    settings.DEBUG = False
+    storage = VersionedFiles()
+    before = storage.url("a.css")
+    file.write_text("body { color: red }")
+    assert storage.url("a.css") == before
 
 
 def test_pages_use_it():
