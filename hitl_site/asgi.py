@@ -3,9 +3,13 @@
 import os
 
 from django.core.asgi import get_asgi_application
+from django.core.exceptions import ImproperlyConfigured
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitl_site.settings")
-patient = get_asgi_application()
+try:
+    patient = get_asgi_application()
+except ImproperlyConfigured as error:
+    raise SystemExit(f"Nod cannot start: {error}") from None
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402 (Django has to be set up first)
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from approvals import audit, events
 from approvals.actions.verdicts import Judged, Request, examine, live_grant
 from approvals.digest import call_digest
-from approvals.errors import DefinitionChanged, LostClaim
+from approvals.errors import DefinitionChanged, InvalidArguments, LostClaim
 from approvals.models import Tool, ToolCall, TrustGrant
 from approvals.policy import Terms
 from approvals.signals import settled
@@ -142,6 +142,8 @@ def _changed(call: ToolCall, request: Request) -> tuple[Fault, str] | None:
         judged = examine(request)
     except DefinitionChanged:
         return _fault(Fault.DEFINITION)
+    except InvalidArguments:
+        return _fault(Fault.ARGUMENTS)
     if judged.tool.definition != call.definition:
         return _fault(Fault.DEFINITION)
     stored = call_digest(
