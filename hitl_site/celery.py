@@ -43,11 +43,14 @@ def start_sweeper(sender: Any, **kwargs: Any) -> None:
 @worker_init.connect
 def enter_tools(**kwargs: Any) -> None:
     """The catalogue has the tools as this code defines them, also where nobody ran a migrate."""
+    from django.core.exceptions import ImproperlyConfigured
     from django.db import Error
 
     from agents.actions.catalogue import register_local
 
     try:
         register_local()
+    except ImproperlyConfigured as error:
+        raise SystemExit(f"Nod cannot start: {error}") from None
     except Error as error:
         logger.warning("The tools could not be entered into the catalogue: %s", str(error).strip())
