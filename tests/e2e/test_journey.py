@@ -6,7 +6,7 @@ import re
 import secrets
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Dialog, Locator, Page, Route, expect
 
 from tests.e2e.conftest import SignIn, type_name_and_password
 from tests.system import System
@@ -364,9 +364,14 @@ def test_hostile_words_do_nothing_wherever_they_are_shown(sign_in: SignIn) -> No
     words = " ".join(text.format(mark=mark) for text in HOSTILE)
     rita, alice, to = sign_in("rita", "/approvals/"), sign_in("alice"), address()
     asked: list[str] = []
+
+    def refuse(dialog: Dialog) -> None:
+        asked.append(mark)
+        dialog.dismiss()
+
     for page in (rita, alice):
         page.on("request", lambda request: asked.append(request.url))
-        page.on("dialog", lambda dialog: (asked.append(mark), dialog.dismiss()))
+        page.on("dialog", refuse)
     say(alice, f"Email {to} about {words}")
     open_call(rita, to)
     unharmed(rita, mark)
