@@ -138,6 +138,7 @@ def _end(gate: LedgerGate, job: port.Job, event: port.Event) -> None:
 async def _keep(run: Run, job: port.Job) -> None:
     """Renews the lease; cancels the agent when the run was stopped or taken over."""
     beat_at = time.monotonic() + settings.RUN_HEARTBEAT.total_seconds()
+    away = False  # the log says once an outage and run that the database does not answer
     while True:
         await asyncio.sleep(LOOK_EVERY)
         due = time.monotonic() >= beat_at
@@ -146,9 +147,12 @@ async def _keep(run: Run, job: port.Job) -> None:
         try:
             mine = await sync_to_async(runs.beat if due else runs.still_mine)(run)
         except DatabaseError as error:  # the lease may run out meanwhile; each step checks the epoch itself
-            logger.warning("run %s: the database does not answer (%s)", run.pk, _line(error))
+            if not away:
+                logger.warning("run %s: the database does not answer (%s)", run.pk, _line(error))
+            away = True
             await sync_to_async(connection.close)()
             continue
+        away = False
         if not mine:
             job.cancel.set()
             return

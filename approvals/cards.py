@@ -255,6 +255,11 @@ class Card:
         return words[Choice(self.decision.choice)] if self.decision else ""
 
     @cached_property
+    def decision_comment(self) -> SafeString:
+        """Of the decision; what deceives in it is marked."""
+        return mark(self.decision.comment if self.decision else "")
+
+    @cached_property
     def became(self) -> State:
         return _became(self.call)
 

@@ -69,14 +69,18 @@ def _row(name: str, value: Any) -> Row:
             return _text(mark(name), value, sentence)
         case list() if value and all(isinstance(item, str | int | float) for item in value):
             items = [mark(item if isinstance(item, str) else json.dumps(item)) for item in value]
-            size = f"{len(items):,} items" if len(items) > 12 else ""
+            characters = sum(len(str(item)) for item in value)
+            big = characters > LONG_CHARS
+            counts = [f"{len(items):,} items"] * (len(items) > 12 or big) + [
+                f"{characters:,} characters"
+            ] * big
             return Row(
                 mark(name),
                 "list",
                 "list",
                 items=items,
-                size=size,
-                long=len(items) > LONG_LINES,
+                size=", ".join(counts),
+                long=len(items) > LONG_LINES or big,
                 warning=sentence,
             )
     shown = json.dumps(value, indent=2, ensure_ascii=False)

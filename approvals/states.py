@@ -65,6 +65,7 @@ class Fault(models.TextChoices):
     REQUEST = "request_changed", "The agent asks for something else than what was approved"
     DEFINITION = "definition_changed", "The tool was changed after the decision"
     BLOCKED = "blocked", "A policy blocks it now"
+    REVOKED = "trust_revoked", "The trust with which it was approved was revoked"
     TOO_LATE = "too_late", "The approval was not used in time"
     WORKER_DIED = "worker_died", "The worker died while it ran"
     STOPPED = "stopped", "The worker was stopped while it ran"

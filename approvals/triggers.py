@@ -11,6 +11,12 @@ _SQLITE = {
         CREATE TRIGGER IF NOT EXISTS audit_entry_no_{verb.lower()} BEFORE {verb} ON {TABLE}
         BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"""
     for verb in ("UPDATE", "DELETE")
+} | {
+    # REPLACE is no DELETE to SQLite's triggers
+    "audit_entry_no_replace": f"""
+        CREATE TRIGGER IF NOT EXISTS audit_entry_no_replace BEFORE INSERT ON {TABLE}
+        WHEN EXISTS (SELECT 1 FROM {TABLE} WHERE seq = NEW.seq)
+        BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"""
 }
 _POSTGRESQL = f"""
     CREATE OR REPLACE FUNCTION nod_audit_is_insert_only() RETURNS trigger LANGUAGE plpgsql AS

@@ -181,7 +181,7 @@ def _list(request: Request, selected: str) -> dict[str, Any]:
     waiting = _pending(request)
     pending = list_rows(waiting[:LISTED])
     more = waiting.count() - LISTED if len(pending) == LISTED else 0
-    unknown = list_rows(_unknown(request))
+    unknown = list_rows(_unknown(request)[:LISTED])
     lately = _calls(request).filter(decided_at__isnull=False).order_by("-decided_at")[:LATELY]
     return {
         "pending": pending,

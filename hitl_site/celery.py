@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from celery import Celery
+from celery.concurrency import get_implementation
 from celery.signals import worker_init, worker_ready, worker_shutting_down
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitl_site.settings")
@@ -19,7 +20,7 @@ app.autodiscover_tasks()
 @worker_init.connect
 def refuse_to_fork(sender: Any, **kwargs: Any) -> None:
     """The sweeper, the doorbells and the wake-ups are threads, which a forked child lacks, with locks they may hold."""
-    if sender.pool_cls.__module__ == "celery.concurrency.prefork":
+    if get_implementation(sender.pool_cls).__module__ == "celery.concurrency.prefork":
         raise SystemExit("Nod's workers do not fork. Start them with --pool threads, or without --pool.")
 
 
@@ -42,11 +43,14 @@ def start_sweeper(sender: Any, **kwargs: Any) -> None:
 @worker_init.connect
 def enter_tools(**kwargs: Any) -> None:
     """The catalogue has the tools as this code defines them, also where nobody ran a migrate."""
+    from django.core.exceptions import ImproperlyConfigured
     from django.db import Error
 
     from agents.actions.catalogue import register_local
 
     try:
         register_local()
+    except ImproperlyConfigured as error:
+        raise SystemExit(f"Nod cannot start: {error}") from None
     except Error as error:
         logger.warning("The tools could not be entered into the catalogue: %s", str(error).strip())

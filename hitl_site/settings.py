@@ -28,6 +28,9 @@ DATABASES = {"default": read.database(DATA_DIR, pool_size=16)}
 EMBEDDED_REDIS = not read.url("REDIS_URL", "", ("redis", "rediss", "unix", "valkey"))
 REDIS_SOCKET = socket_path(DATA_DIR) if EMBEDDED_REDIS else None
 REDIS_URL = read.url("REDIS_URL", "", ("redis", "rediss", "unix", "valkey")) or f"unix://{REDIS_SOCKET}"
+REDIS_URL = REDIS_URL.replace(
+    "valkey://", "redis://"
+)  # the same protocol; redis-py knows only its own name for it
 NOD_MODEL_PROVIDER = read.one_of("NOD_MODEL_PROVIDER", "demo", tuple(available()))
 NOD_MODEL_ID = read.value(env.str, "NOD_MODEL_ID", "", "")
 
@@ -155,20 +158,20 @@ CELERY_BROKER_URL = (
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_PUBLISH_RETRY = False  # a lost message is found by the sweeper; nobody waits for the broker
 CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_CONSUMER = "hitl_site.consumer:Consumer"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # concerns tasks with late acknowledgement alone, of which there are none; False makes Celery warn at each outage
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_keepalive": True}
 
 # --- Nod ----------------------------------------------------------------------------------------------
 RUN_LEASE = timedelta(seconds=15)  # a worker that says nothing for so long has lost its run
 RUN_HEARTBEAT = timedelta(seconds=5)
+EFFECT_GRACE = RUN_LEASE  # on top of a tool's timeout, before what it did is taken to be over
 # A tool that a worker has claimed runs within this time or not at all: a worker that stood still for longer may have
 # lost its lease. Less than a lease minus a heartbeat.
-EFFECT_GRACE = RUN_LEASE  # on top of a tool's timeout, before what it did is taken to be over
 START_WITHIN = timedelta(seconds=5)
 SWEEP_EVERY = timedelta(seconds=5)  # in each worker; a little sooner, by chance
 SWEEP_GRACE = timedelta(seconds=3)  # a run that is due longer than this was forgotten by the broker

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from asgiref.sync import async_to_sync
+from django.core.exceptions import ImproperlyConfigured
 from docstring_parser import parse
 from pydantic import BaseModel
 
@@ -62,7 +63,7 @@ class InvalidArguments(ValueError):
     """Arguments do not fit the tool; the message has one sentence for each problem."""
 
 
-class BadTool(TypeError):
+class BadTool(ImproperlyConfigured):
     """A tool is written wrongly; the message names its file."""
 
 

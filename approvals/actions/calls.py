@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from approvals import audit, events
 from approvals.actions.verdicts import Judged, Request, examine, live_grant
 from approvals.digest import call_digest
-from approvals.errors import DefinitionChanged, LostClaim
+from approvals.errors import DefinitionChanged, InvalidArguments, LostClaim
 from approvals.models import Tool, ToolCall, TrustGrant
 from approvals.policy import Terms
 from approvals.signals import settled
@@ -142,6 +142,8 @@ def _changed(call: ToolCall, request: Request) -> tuple[Fault, str] | None:
         judged = examine(request)
     except DefinitionChanged:
         return _fault(Fault.DEFINITION)
+    except InvalidArguments:
+        return _fault(Fault.ARGUMENTS)
     if judged.tool.definition != call.definition:
         return _fault(Fault.DEFINITION)
     stored = call_digest(
@@ -149,6 +151,8 @@ def _changed(call: ToolCall, request: Request) -> tuple[Fault, str] | None:
     )
     if stored != call.digest or not _approved(call):
         return _fault(Fault.ARGUMENTS)
+    if not _trust_stands(call):
+        return _fault(Fault.REVOKED)
     if judged.verdict.effect == Effect.BLOCK:
         return Fault.BLOCKED, f"The policy “{judged.verdict.policy}” blocks it now."
     return None
@@ -164,6 +168,15 @@ def _approved(call: ToolCall) -> bool:
     if decision is None:
         return call.status == Status.STARTED and not call.groups
     return decision.choice != Choice.DENY and decision.digest == call.digest
+
+
+def _trust_stands(call: ToolCall) -> bool:
+    """A revoke stops the call on which trust was given, too. Locked: it waits for the claim, or wins."""
+    decision = call.decision()
+    if decision is None or decision.grant_id is None:
+        return True
+    grant = TrustGrant.objects.select_for_update().filter(pk=decision.grant_id).values_list("revoked_at")
+    return list(grant) == [(None,)]
 
 
 def lapse(call: ToolCall, fault: Fault, why: str = "") -> ToolCall:

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 
 from approvals import audit, events, permissions
 from approvals.actions import trust
+from approvals.actions.verdicts import check_size
 from approvals.digest import call_digest
 from approvals.errors import (
     AlreadyDecided,
@@ -58,9 +59,7 @@ def decide(call_id: Any, user: User, ruling: Ruling) -> ToolCall:
     Raises AlreadyDecided, Stale, Expired, NotAReviewer, SelfApproval, CommentRequired, InvalidArguments,
     NotTrustable, NotFound; nothing has changed then. A refusal is audited.
     """
-    call = ToolCall.objects.filter(pk=call_id).first()
-    if call is None:
-        raise NotFound(NO_CALL)
+    call = find(call_id)
     try:
         _check_party(call, user)
         return _decide(call, user, ruling)
@@ -75,15 +74,19 @@ def record_refusal(call: ToolCall, user: User, refused: Refusal, choice: str) ->
         audit.record("decision.refused", user.get_username(), call=call, code=refused.code, choice=choice)
 
 
-def find_for(user: User, call_id: Any) -> ToolCall:
-    """The call, where this person may decide it. Raises NotFound, NotAReviewer, SelfApproval."""
+def find(call_id: Any) -> ToolCall:
+    """Raises NotFound."""
     call = ToolCall.objects.filter(pk=call_id).first()
     if call is None:
         raise NotFound(NO_CALL)
+    return call
+
+
+def check_may_decide(call: ToolCall, user: User) -> None:
+    """Raises NotFound, NotAReviewer, SelfApproval."""
     _check_party(call, user)
     if refused := permissions.refusal(user, call):
         raise refused
-    return call
 
 
 def undo(call_id: Any, user: User, version: int) -> ToolCall:
@@ -91,8 +94,9 @@ def undo(call_id: Any, user: User, version: int) -> ToolCall:
 
     Raises NotFound, NotAReviewer, SelfApproval, TooLate; nothing has changed then. A refusal is audited.
     """
-    call = find_for(user, call_id)
+    call = find(call_id)
     try:
+        check_may_decide(call, user)
         return _undo(call, user, version)
     except Refusal as refused:
         record_refusal(call, user, refused, "undo")
@@ -214,6 +218,7 @@ def whole_arguments(tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
     schema: Any = row.schema if row else {"type": "object"}
     properties = schema.get("properties", {})
     whole = {name: each["default"] for name, each in properties.items() if "default" in each} | arguments
+    check_size(whole)
     problems = [
         f"{'.'.join(map(str, problem.path)) or 'arguments'}: {problem.message}"
         for problem in jsonschema.Draft202012Validator(schema).iter_errors(whole)

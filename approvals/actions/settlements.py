@@ -12,7 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from approvals import audit, events
-from approvals.actions.decisions import check_note, find_for, record_refusal
+from approvals.actions.decisions import check_may_decide, check_note, find, record_refusal
 from approvals.errors import AlreadyDecided, Refusal, Stale, TooEarly
 from approvals.fields import storable
 from approvals.models import AuditEntry, Decision, Tool, ToolCall
@@ -39,8 +39,9 @@ def settle(call_id: Any, user: User, settlement: Settlement) -> ToolCall:
     NotAReviewer, SelfApproval, AlreadyDecided, Stale, TooEarly, TooLate, CommentRequired, InvalidInput; nothing has
     changed then. A refusal is audited.
     """
-    call = find_for(user, call_id)
+    call = find(call_id)
     try:
+        check_may_decide(call, user)
         return _settle(call, user, settlement)
     except Refusal as refused:
         record_refusal(call, user, refused, settlement.outcome)

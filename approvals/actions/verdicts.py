@@ -42,6 +42,12 @@ class Judged:
     digest: str
 
 
+def check_size(arguments: dict[str, Any]) -> None:
+    """Raises InvalidArguments for arguments larger than MAX_ARGUMENTS."""
+    if len(canonical(arguments)) > MAX_ARGUMENTS:
+        raise InvalidArguments(f"The arguments are larger than {MAX_ARGUMENTS // 1000} kB. Send less.")
+
+
 def examine(request: Request) -> Judged:
     """The verdict on a request by the policies and trust as they stand.
 
@@ -53,8 +59,7 @@ def examine(request: Request) -> Judged:
         raise NotFound(f"There is no tool named {request.tool}.")
     if request.definition and request.definition != tool.definition:
         raise DefinitionChanged(f"The definition of {tool.name} changed. Restart Nod, then ask again.")
-    if len(canonical(request.arguments)) > MAX_ARGUMENTS:
-        raise InvalidArguments(f"The arguments are larger than {MAX_ARGUMENTS // 1000} kB. Send less.")
+    check_size(request.arguments)
     digest = call_digest(
         session=request.session, tool=tool.name, definition=tool.definition, arguments=request.arguments
     )

@@ -10,8 +10,13 @@
   // What is being looked at; the same card fetched once more is no new card.
   const look = () => { const card = $("card"); return card ? `${card.dataset.call} ${card.dataset.seen}` : ""; };
   let shown = look();
-  const armed = () => performance.now() - changedAt >= QUIET;
-  const tooSoon = () => nod.warn("Not taken: the card had only just appeared. Look at it, then decide.");
+  // A card that is pushed to another place counts as new, too: the pointer may be over another button now.
+  const top = () => { const card = $("card"); return card ? Math.round(card.getBoundingClientRect().top + scrollY) : 0; };
+  let stood = top();
+  const heed = () => { if (stood !== (stood = top())) changedAt = performance.now(); };
+  new ResizeObserver(heed).observe(document.body);
+  const armed = () => { heed(); return performance.now() - changedAt >= QUIET; };
+  const tooSoon = () => nod.warn("Not taken: the card had only just appeared, or moved. Look at it, then decide.");
   const visible = (element) => !!element && element.getClientRects().length > 0;
   const openPanel = () => document.querySelector(".panel:not([hidden])");
 
@@ -112,7 +117,7 @@
     document.title = `${count ? `(${count}) ` : ""}Approvals · Nod`;
   }
   document.addEventListener("htmx:afterSwap", ({ detail }) => {
-    if (shown !== (shown = look())) changedAt = performance.now();
+    if (shown !== (shown = look())) { changedAt = performance.now(); stood = top(); }
     choose();
     if (detail.target.id === "desk-detail" && $("outcome")) nod.say($("outcome").textContent.replace(/\s+/g, " ").trim());
   });

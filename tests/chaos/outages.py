@@ -2,7 +2,7 @@
 
 Redis is killed, or emptied, and PostgreSQL crashes, every ten seconds for two minutes. In the end each approved mail
 was sent once, the queue page of a reviewer who never reloaded it shows what waits, and the logs hold one line for
-each outage, and no trace.
+each outage, and no trace. Then Redis stays away for a minute: what was approved meanwhile starts soon after.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from tests.e2e.conftest import FLAGS, NAMES
 
 PEOPLE = 4
 CONVERGE = 20.0  # seconds until an open page shows what is there
+BACK = 10.0  # seconds after Redis is back until what was approved has run
 PATIENCE = 120.0
 RESULTS = Path(__file__).resolve().parents[2] / "var" / "chaos"
 
@@ -41,7 +42,7 @@ class Load:
 
     async def person(self) -> None:
         while self.going:
-            await self._until_idle(await self.ask())
+            await self.until_idle(await self.ask())
 
     async def ask(self) -> str:
         """Says what it wants; returns the session."""
@@ -54,18 +55,23 @@ class Load:
         self.asked.append(to)
         return session
 
-    async def _until_idle(self, session: str) -> None:
+    async def approve(self, session: str) -> None:
+        """What waits in the session."""
+        for call in (await self._alice("GET", f"sessions/{session}")).json()["calls"]:
+            if call["status"] == "pending":
+                body = {"version": call["version"], "digest": call["digest"], "decision": "approve"}
+                await self._rita("POST", f"calls/{call['id']}/decisions", body)
+
+    async def until_idle(self, session: str) -> None:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             shown: dict[str, Any] = (await self._alice("GET", f"sessions/{session}")).json()
             if shown["status"] in ("idle", "failed") and shown["messages"]:
                 assert shown["status"] == "idle", shown
                 return
-            for call in shown["calls"]:
-                if call["status"] == "pending":
-                    body = {"version": call["version"], "digest": call["digest"], "decision": "approve"}
-                    await self._rita("POST", f"calls/{call['id']}/decisions", body)
-                assert call["status"] != "unknown", "no worker died"
+            assert all(call["status"] != "unknown" for call in shown["calls"]), "no worker died"
+            if any(call["status"] == "pending" for call in shown["calls"]):
+                await self.approve(session)
             await asyncio.sleep(0.05)
         raise AssertionError(f"stuck: {shown}")
 
@@ -115,6 +121,26 @@ async def _break(nod: Site, seconds: float, every: float) -> int:
     return count
 
 
+async def away(nod: Site, seconds: float) -> list[str]:
+    """Redis is away for so long, and a call is approved meanwhile. What went wrong; prints what happened."""
+    async with Client(nod, "alice", "chat") as alice, Client(nod, "rita", "review") as rita:
+        load = Load(alice, rita)
+        session = await load.ask()
+        while not await load.waiting():
+            await asyncio.sleep(0.1)
+        nod.valkey.hold()
+        await load.approve(session)
+        await asyncio.sleep(seconds)
+        problems = [f"{to}: sent without a broker" for to in load.asked if _sent(nod)[to]]
+        nod.valkey.release()
+        began = time.monotonic()
+        await load.until_idle(session)
+        took = time.monotonic() - began
+        print(f"Redis was away for {seconds:.0f} s; the approved mail was sent {took:.1f} s after.")
+        late = [f"it took {took:.1f} s, {BACK:.0f} s at most were promised"] if took > BACK else []
+        return [*problems, *late, *_mails(nod, load.asked)]
+
+
 async def _queue(browser: Browser, nod: Site) -> Page:
     page = await (await browser.new_context(base_url=nod.system.url)).new_page()
     await page.goto("/login/?next=/approvals/")
@@ -141,8 +167,12 @@ async def _converges(page: Page, load: Load) -> list[str]:
         await asyncio.sleep(0.1)
 
 
+def _sent(nod: Site) -> Counter[str]:
+    return Counter(mail["To"] for mail in nod.system.mails())
+
+
 def _mails(nod: Site, asked: list[str]) -> list[str]:
-    sent = Counter(mail["To"] for mail in nod.system.mails())
+    sent = _sent(nod)
     print(f"{len(asked)} mails were approved, {sum(sent.values())} were sent.")
     return [f"{to}: sent {sent[to]} times" for to in asked if sent[to] != 1] + [
         f"{to}: nobody asked for it" for to in sent if to not in asked
@@ -175,6 +205,7 @@ def main() -> int:
     parser.add_argument("--database", choices=("sqlite", "postgresql"), action="append")
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--every", type=float, default=10)
+    parser.add_argument("--away", type=float, default=60)
     asked = parser.parse_args()
     failed = 0
     for database in asked.database or ("sqlite", "postgresql"):
@@ -184,6 +215,8 @@ def main() -> int:
         with site(database) as nod:
             problems = asyncio.run(play(nod, asked.seconds, asked.every))
             log = nod.log.read_text()
+        with site(database) as nod:  # anew: the mails of the load are none of its business
+            problems += asyncio.run(away(nod, asked.away))
         print("\n".join(problems) or "All held.")
         RESULTS.mkdir(parents=True, exist_ok=True)
         (RESULTS / f"outages-{database}.log").write_text(log)

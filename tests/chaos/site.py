@@ -27,10 +27,11 @@ class Process:
     def __init__(self, name: str, command: list[str], env: dict[str, str], log: Path) -> None:
         self.name, self._command, self._env, self._log = name, command, env, log
         self.deaths = 0
+        self.held = False  # it stays away until it is let go
         self._popen = self._start()
 
     def tend(self) -> None:
-        if self._popen.poll() is not None:
+        if self._popen.poll() is not None and not self.held:
             self.deaths += 1
             self._end_group()
             self._popen = self._start()
@@ -39,6 +40,14 @@ class Process:
         """The whole group, as when a machine is lost."""
         self._end_group()
         self._popen.wait()
+
+    def hold(self) -> None:
+        """Killed, and not started again."""
+        self.held = True
+        self.kill()
+
+    def release(self) -> None:
+        self.held = False
 
     def stop(self) -> None:
         self._popen.terminate()

@@ -1,4 +1,4 @@
-"""The short form of `make chaos`: each place once with a worker or web server killed, and Redis killed in between."""
+"""The short form of `make chaos`: each place once with a process killed, and Redis killed or emptied in between."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from tests.chaos.site import site
 
 pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(300)]
 
-FAULTS = [(point, "kill") for point in POINTS] + [("paused", "redis"), ("decided", "redis")]
+FAULTS = [(point, "kill") for point in POINTS] + [
+    ("paused", "redis"),
+    ("decided", "redis"),
+    ("decided", "flush"),
+]
 
 
 async def test_nothing_is_doubled_lost_or_stuck() -> None:

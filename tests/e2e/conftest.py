@@ -24,6 +24,7 @@ FLAGS = [
 ]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SignIn = Callable[..., Page]
+Profiles = Callable[[System, str], BrowserContext]
 
 # What Chromium and htmx log by themselves when a decision is refused on purpose, or the network or the server is
 # away; htmx logs afterRequest as an error for requests that got no answer, and only for these.
@@ -37,7 +38,6 @@ EXPECTED = (
 )
 
 FAULTS = ("test_healing", "test_unknown")  # these wait for leases and polls
-NO_BROKER = "consumer: Cannot connect to redis"  # what Celery says when a test has killed Redis
 
 expect.set_options(timeout=15_000)
 
@@ -74,8 +74,9 @@ def nod(tmp_path_factory: pytest.TempPathFactory, points: Path) -> Iterator[Syst
     with system.up():
         yield system
     assert "Traceback" not in system.log(), system.log()
-    faults = [line for line in system.log().splitlines() if "ERROR" in line and NO_BROKER not in line]
+    faults = [line for line in system.log().splitlines() if "ERROR" in line]
     assert not faults, system.log()
+    assert "@example.com" not in system.log(), "arguments do not belong into logs"
 
 
 def type_name_and_password(page: Page, user: str) -> None:
@@ -87,18 +88,26 @@ def type_name_and_password(page: Page, user: str) -> None:
     page.wait_for_url(lambda url: "/login/" not in url)
 
 
-@pytest.fixture(scope="session")
-def signed_in() -> dict[tuple[str, str], Any]:
-    """The cookies of people who have signed in: a password takes half a second to check."""
-    return {}
+@pytest.fixture(scope="module")
+def profile(chromium: Browser) -> Iterator[Profiles]:
+    """Each person's browser. It is kept, as a real one is: people sign in once, files and scripts are read once."""
+    made: dict[tuple[str, str], BrowserContext] = {}
+
+    def find(nod: System, user: str) -> BrowserContext:
+        if (nod.url, user) not in made:
+            made[nod.url, user] = chromium.new_context(base_url=nod.url)
+        return made[nod.url, user]
+
+    yield find
+    for context in made.values():
+        context.close()
 
 
 @pytest.fixture
-def sign_in_to(
-    chromium: Browser, signed_in: dict[tuple[str, str], Any]
-) -> Iterator[Callable[[System], SignIn]]:
-    """Signs people in, each in a browser of their own. At the end no console may hold an error."""
-    contexts: list[BrowserContext] = []
+def sign_in_to(chromium: Browser, profile: Profiles) -> Iterator[Callable[[System], SignIn]]:
+    """Opens a page as somebody. At the end no console may hold an error."""
+    pages: list[Page] = []
+    own: list[BrowserContext] = []
     complaints: list[str] = []
 
     def listen(message: ConsoleMessage) -> None:
@@ -106,20 +115,27 @@ def sign_in_to(
             complaints.append(f"{message.text} ({message.location})")
 
     def open_page(nod: System, user: str, path: str = "/", **options: Any) -> Page:
-        key = (nod.url, user)
-        context = chromium.new_context(base_url=nod.url, storage_state=signed_in.get(key), **options)
-        contexts.append(context)
+        """`options`: of a browser of its own, such as the size of a phone."""
+        context = profile(nod, user)
+        if options:
+            signed_in = context.storage_state()
+            context = chromium.new_context(base_url=nod.url, storage_state=signed_in, **options)
+            own.append(context)
         page = context.new_page()
+        pages.append(page)
         page.on("console", listen)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        if key not in signed_in:
-            type_name_and_password(page, user)
-            signed_in[key] = context.storage_state()
         page.goto(path)
+        if "/login/" in page.url:
+            type_name_and_password(page, user)
+            page.goto(path)
         return page
 
     yield lambda nod: partial(open_page, nod)
-    for context in contexts:
+    for page in pages:
+        page.context.set_offline(False)
+        page.close()
+    for context in own:
         context.close()
     assert not complaints
 

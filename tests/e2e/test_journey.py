@@ -6,7 +6,7 @@ import re
 import secrets
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Dialog, Locator, Page, Route, expect
 
 from tests.e2e.conftest import SignIn, type_name_and_password
 from tests.system import System
@@ -279,3 +279,109 @@ def test_it_fits_a_phone(nod: System, sign_in: SignIn, tmp_path: Path) -> None:
     rita.get_by_role("button", name="Approve").click()
     expect(alice.locator(".words").last).to_contain_text(f"Email sent to {to}")
     assert sent(nod, to) == 1
+
+
+AS_SOON_AS_SHOWN = """(call) => addEventListener("htmx:afterSettle", function once({ detail }) {
+  if (detail.target.id !== "desk-detail" || document.getElementById("card").dataset.call !== call) return;
+  removeEventListener("htmx:afterSettle", once);
+  document.getElementById("approve-form").requestSubmit();
+})"""
+PUSHED = """() => {
+  const pushed = document.createElement("div");
+  pushed.style.height = "300px";
+  document.body.prepend(pushed);
+  document.getElementById("approve-form").requestSubmit();
+}"""
+
+
+def test_it_takes_no_decision_on_a_card_that_has_only_just_come_or_moved(sign_in: SignIn) -> None:
+    rita, alice, to, other = sign_in("rita", "/approvals/"), sign_in("alice"), address(), address()
+    say(alice, f"email {other} and {to} about the launch")
+    open_call(rita, other)
+    decided: list[str] = []
+    rita.on("request", lambda request: decided.append(request.url) if "/decide" in request.url else None)
+    row = rita.locator("#waiting .row", has_text=to)
+    rita.evaluate(AS_SOON_AS_SHOWN, row.get_attribute("data-call"))
+    row.click()
+    expect(rita.get_by_text("Not taken: the card had only just appeared")).to_be_visible()
+    rita.wait_for_timeout(QUIET)
+    rita.evaluate(PUSHED)
+    rita.wait_for_timeout(QUIET)
+    assert decided == []
+    rita.get_by_role("button", name="Approve").click()
+    expect(rita.locator("#outcome")).to_contain_text("Approved by rita")
+    assert len(decided) == 1
+
+
+def test_it_closes_a_socket_that_is_sent_too_much(sign_in: SignIn) -> None:
+    rita = sign_in("rita", "/approvals/")
+    code = rita.evaluate(
+        "() => new Promise((closed) => {"
+        "  const socket = new WebSocket(location.origin.replace('http', 'ws') + document.body.dataset.socket);"
+        "  socket.onopen = () => socket.send('x'.repeat(5000));"
+        "  socket.onclose = ({ code }) => closed(code);"
+        "})"
+    )
+    assert code in (1006, 1009), "daphne drops the connection: its answer is not always read any more"
+
+
+def test_text_of_another_direction_stays_in_its_place(sign_in: SignIn) -> None:
+    """Right-to-left text in an argument does not turn round what stands beside it."""
+    rita, alice, to = sign_in("rita", "/approvals/"), sign_in("alice"), address()
+    say(alice, f"Email {to} about the \u05d0\u05d1\u05d2 launch")
+    card = open_call(rita, to)
+
+    def kept(css: str) -> set[str]:
+        return set(card.locator(css).evaluate_all("all => all.map(one => getComputedStyle(one).unicodeBidi)"))
+
+    assert kept(".arg-value .prose, .arg-value .mono") == {"plaintext"}
+    assert kept(".arg-name code") == {"isolate"}
+
+
+HOSTILE = (
+    "<script>document.title=1</script>",
+    "<img src=/{mark} onerror=document.title=1>",
+    "[a](javascript:document.title=1) ![x](/{mark})",
+    "<svg/onload=document.title=1><a href=//{mark}>x",
+    "{{{{7*7}}}} ${{7*7}} <%= 7*7 %> {{% now 'Y' %}}",
+    '" autofocus onfocus=document.title=1 x="',
+    "<iframe srcdoc='<script>parent.document.title=1</script>'></iframe>",
+    "<form action=/{mark}><button hx-post=/{mark} hx-trigger=load>x",
+    "</textarea></script><base href=//{mark}/>",
+)
+
+
+def unharmed(page: Page, mark: str) -> None:
+    assert page.title() != "1"
+    made = "iframe, base, [onerror], [onload], [onfocus], script:not([src]):not([nonce])"
+    assert page.locator(made).count() == 0
+    assert page.locator(f"[hx-post*='{mark}'], [href*='{mark}'], [src*='{mark}']").count() == 0
+
+
+def test_hostile_words_do_nothing_wherever_they_are_shown(sign_in: SignIn) -> None:
+    """As a message, an argument, a reason and an answer: on the queue and in the chat."""
+    mark = secrets.token_hex(4)
+    words = " ".join(text.format(mark=mark) for text in HOSTILE)
+    rita, alice, to = sign_in("rita", "/approvals/"), sign_in("alice"), address()
+    asked: list[str] = []
+
+    def refuse(dialog: Dialog) -> None:
+        asked.append(mark)
+        dialog.dismiss()
+
+    for page in (rita, alice):
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("dialog", refuse)
+    say(alice, f"Email {to} about {words}")
+    open_call(rita, to)
+    unharmed(rita, mark)
+    deny(rita, words)
+    unharmed(rita, mark)
+    expect(alice.locator(".words").last).to_contain_text("denied")
+    unharmed(alice, mark)
+    alice.reload()
+    expect(alice.locator(".words").last).to_contain_text("denied")
+    unharmed(alice, mark)
+    rita.goto("/approvals/history/")
+    unharmed(rita, mark)
+    assert not [url for url in asked if mark in url]

@@ -335,6 +335,8 @@ def test_the_command_names_the_first_bad_entry(owner, noted, capsys):
         "UPDATE approvals_auditentry SET actor = 'nobody'",
         "DELETE FROM approvals_auditentry",
         "DELETE FROM approvals_auditentry WHERE kind = 'test.noted'",
+        """INSERT INTO approvals_auditentry SELECT * FROM approvals_auditentry WHERE kind = 'test.noted'
+        ON CONFLICT (seq) DO UPDATE SET actor = 'nobody'""",
     ],
 )
 def test_the_database_refuses_to_change_it(noted, statement):
@@ -344,6 +346,19 @@ def test_the_database_refuses_to_change_it(noted, statement):
         connection.cursor() as cursor,
     ):
         cursor.execute(statement)
+    assert entries(kind="test.noted") == noted
+
+
+def test_sqlite_refuses_to_replace_it(noted):
+    """That deletes, though no trigger for DELETE hears of it."""
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL has no REPLACE")
+    with (
+        pytest.raises(DatabaseError, match="never changed"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("REPLACE INTO approvals_auditentry SELECT * FROM approvals_auditentry")
     assert entries(kind="test.noted") == noted
 
 

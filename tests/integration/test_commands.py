@@ -41,9 +41,9 @@ def test_a_worker_does_not_fork(pool, refused):
 
     from hitl_site.celery import refuse_to_fork
 
-    worker = SimpleNamespace(pool_cls=get_implementation(pool))
-    with pytest.raises(SystemExit, match="--pool threads") if refused else nullcontext():
-        refuse_to_fork(worker)
+    for given in (pool, get_implementation(pool)):
+        with pytest.raises(SystemExit, match="--pool threads") if refused else nullcontext():
+            refuse_to_fork(SimpleNamespace(pool_cls=given))
 
 
 @pytest.fixture

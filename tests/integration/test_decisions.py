@@ -288,8 +288,15 @@ def test_it_keeps_odd_characters_of_a_comment_from_the_database(call, rita):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"to": "a@x.org"}, {**MAIL, "bcc": "a@x.org"}, {**MAIL, "to": 5}, {**MAIL, "body": "\ud800"}],
-    ids=["empty", "few", "many", "type", "surrogate"],
+    [
+        {},
+        {"to": "a@x.org"},
+        {**MAIL, "bcc": "a@x.org"},
+        {**MAIL, "to": 5},
+        {**MAIL, "body": "\ud800"},
+        {**MAIL, "body": "x" * 1_000_000},
+    ],
+    ids=["empty", "few", "many", "type", "surrogate", "large"],
 )
 def test_it_refuses_edits_that_do_not_fit(call, rita, arguments):
     assert refuses(InvalidArguments, call, rita, arguments=arguments).message

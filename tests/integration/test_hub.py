@@ -236,6 +236,10 @@ async def test_it_closes_for_who_is_gone_while_it_rings(live, browser, rita, loo
             ringing.cancel()
 
 
+def test_it_looks_every_half_minute():
+    assert sockets.LOOK_EVERY <= 30
+
+
 async def test_it_stays_open_otherwise(live, browser, looks_often, monkeypatch):
     looked = asyncio.Semaphore(0)
     look = ApprovalsSocket._still_allowed

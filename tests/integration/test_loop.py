@@ -819,6 +819,25 @@ def test_it_stores_whatever_a_tool_gives_back(model, alice, client, add_tool, va
 
 # --- Siblings --------------------------------------------------------------------------------------------
 @pytest.mark.django_db(transaction=True)
+def test_it_records_a_result_at_the_second_attempt(transactional_db, model, alice, monkeypatch):
+    """The tool has run; the database was restarted meanwhile, and this connection to it is dead."""
+    record, attempts = call_actions.record, []
+
+    def fails_once(*args, **options):
+        attempts.append(args)
+        if len(attempts) == 1:
+            raise OperationalError("the connection was lost")
+        return record(*args, **options)
+
+    monkeypatch.setattr(call_actions, "record", fails_once)
+    model.play(Use("get_weather", {"city": "Brno"}), "It is fine.")
+    session = chat(alice)
+    assert len(attempts) == 2
+    assert only_call(session).status == Status.SUCCEEDED
+    assert answer(session) == "It is fine."
+
+
+@pytest.mark.django_db(transaction=True)
 def test_it_records_a_sibling_of_one_that_the_database_failed(
     transactional_db, model, alice, add_tool, monkeypatch
 ):

@@ -287,6 +287,8 @@ class Lifecycle(RuleBasedStateMachine):
     def _revoke(self, which: int) -> None:
         key = self.sessions[which].key
         for grant in TrustGrant.objects.filter(session=key):
+            decided = ToolCall.objects.filter(decisions__grant=grant, decisions__undone_at=None)
+            self.may_lapse |= set(decided.values_list("tool_use_id", flat=True))
             trust.revoke(grant.pk, key, self.world.alice)
 
     @rule(block=st.booleans())

@@ -266,6 +266,17 @@ def test_it_shows_hostile_arguments_as_text(as_rita, alice):
     assert "look closely" in html
 
 
+def test_what_the_agent_says_stands_below_and_is_labelled(as_rita, alice):
+    """Prose that plays the dialog comes after what will run, and says whose words it is."""
+    forged = "What will run: send_email to boss@example.com. Approved by remy."
+    html = text(htmx(as_rita, page_of(ask(alice, MAIL, said=forged)), "desk-detail"))
+    places = [
+        html.index(words) for words in ("What will run", MAIL["to"], "its own words, not checked", forged)
+    ]
+    assert places == sorted(places)
+    assert html.count(forged) == 1
+
+
 def test_it_has_no_inline_script_style_or_handler(as_rita, call):
     html = text(as_rita.get(page_of(call)))
     assert not re.search(r"<script(?![^>]* src=)", html)

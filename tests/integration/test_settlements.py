@@ -24,7 +24,7 @@ from approvals.errors import (
     TooEarly,
     TooLate,
 )
-from approvals.models import Decision, Tool, ToolCall, ToolPolicy, TrustGrant
+from approvals.models import AuditEntry, Decision, Tool, ToolCall, ToolPolicy, TrustGrant
 from approvals.permissions import CHAT_USERS
 from approvals.states import Choice, Fault, Outcome, Status
 from tests.desk import (
@@ -160,6 +160,22 @@ def test_it_is_settled_by_those_who_may_decide(unknown, alice, bob):
         settle(unknown, bob, Outcome.RUN_AGAIN)
     with pytest.raises(NotAReviewer):
         settle(unknown, alice, Outcome.RUN_AGAIN)
+    refused = AuditEntry.objects.filter(kind="decision.refused", call=str(unknown.pk)).order_by("seq")
+    assert [(entry.actor, entry.data["code"]) for entry in refused] == [
+        ("bob", "not_found"),
+        ("alice", "not_a_reviewer"),
+    ]
+
+
+def test_who_may_not_undo_is_written_down(model, alice, rita):
+    model.play(asks(), "As you say.")
+    session = chat(alice)
+    approve(pending(session), rita)
+    call = only_call(session)
+    with pytest.raises(NotAReviewer):
+        decisions.undo(call.pk, alice, call.version)
+    refused = AuditEntry.objects.get(kind="decision.refused")
+    assert (refused.actor, refused.data["choice"]) == ("alice", "undo")
 
 
 def test_it_is_not_settled_by_who_asked_for_it(model, rita, remy):

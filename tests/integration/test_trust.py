@@ -13,7 +13,7 @@ from approvals.actions import calls as call_actions
 from approvals.actions import trust as trust_actions
 from approvals.actions import verdicts
 from approvals.models import AuditEntry, ToolCall, ToolPolicy, TrustGrant
-from approvals.states import Status
+from approvals.states import Fault, Status
 from tests.desk import asks, calls, chat, deny, kinds, pass_by, pending, statuses, trust, work
 from tests.fakes.model import Meanwhile, Use
 
@@ -165,6 +165,28 @@ def test_it_stops_what_has_not_started(session, grant, model, alice):
     ask_again(session, model, [asks(subject="Again"), revoke])
     assert statuses(session)[1] == Status.PENDING
     assert len(mail.outbox) == 1
+
+
+def test_a_revoke_stops_the_call_on_which_it_was_given(model, alice, rita):
+    model.play(asks(), "I see.")
+    session = chat(alice)
+    trust(pending(session), rita)
+    trust_actions.revoke(TrustGrant.objects.get().pk, session.key, rita)
+    work()
+    [call] = calls(session)
+    assert (call.status, call.fault) == (Status.LAPSED, Fault.REVOKED)
+    assert mail.outbox == []
+    assert "was revoked" in model.told()[0]
+
+
+def test_trust_that_is_over_does_not_stop_the_call_on_which_it_was_given(model, alice, rita):
+    """It was approved by itself; that trust ends in time is no second thought."""
+    model.play(asks(), "Done.")
+    session = chat(alice)
+    trust(pending(session), rita)
+    pass_by(TrustGrant.objects, "expires_at")
+    work()
+    assert statuses(session) == [Status.SUCCEEDED]
 
 
 def test_it_asks_when_it_is_revoked_between_gate_and_claim(session, grant, model, alice, monkeypatch):

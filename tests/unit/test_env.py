@@ -150,8 +150,11 @@ def test_it_uses_sqlite_and_its_own_valkey_by_default(read, tmp_path):
 def test_it_uses_the_broker_that_it_is_given(read):
     names = ("REDIS_URL", "CELERY_BROKER_URL", "EMBEDDED_REDIS")
     redis, broker = "valkey://cache:6379/1", "amqp://rabbit/"
-    assert read(*names, DEBUG="1", REDIS_URL=redis, CELERY_BROKER_URL=broker) == (redis, broker, False)
-    assert read(*names, DEBUG="1", REDIS_URL=redis) == (redis, "redis://cache:6379/1", False)
+    known = "redis://cache:6379/1"
+    assert read(*names, DEBUG="1", REDIS_URL=redis, CELERY_BROKER_URL=broker) == (known, broker, False)
+    assert read(*names, DEBUG="1", REDIS_URL=redis) == (known, known, False)
+    [layers] = read("CHANNEL_LAYERS", DEBUG="1", REDIS_URL=redis)
+    assert [host["address"] for host in layers["default"]["CONFIG"]["hosts"]] == [known]
 
 
 def test_it_never_times_out_idle_subscriptions(read):

@@ -119,6 +119,13 @@ def test_it_shows_every_argument_typed():
     assert "&quot;k&quot;: &quot;v&quot;" in found["o"].html
 
 
+def test_it_says_how_long_a_list_of_long_texts_is():
+    [row] = rows({"l": ["x" * 100_000, "y" * 100_000]})
+    assert row.size == "2 items, 200,000 characters"
+    assert row.long
+    assert "y" * 100_000 in row.items[1]
+
+
 def test_it_keeps_the_order_of_the_tool_and_hides_no_extra_argument():
     names = [row.name for row in rows({"body": "b", "extra": 1, "to": "t"}, ["to", "subject", "body"])]
     assert names == ["to", "body", "extra"]
