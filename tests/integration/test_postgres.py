@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.postgres import PACKAGE
+from tests.processes import still_running
 
 LAUNCHER = [sys.executable, "-m", "tests.postgres"]
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +36,7 @@ def short():
 def leftovers(folder):
     """What has the folder on its command line and does not end at once."""
     found = [process for process in psutil.process_iter() if str(folder) in " ".join(_words(process))]
-    return psutil.wait_procs(found, timeout=2)[1]
+    return still_running(found)
 
 
 def _words(process):

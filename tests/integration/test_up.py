@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.processes import still_running
 from tests.system import System
 
 # One worker of pytest runs all of these, so that they share the started instance.
@@ -81,11 +82,11 @@ class Up:
             return False
 
     def end(self, number):
-        """Sends the signal; returns its processes that are still there afterwards."""
+        """Sends the signal; returns its processes that still run afterwards."""
         children = self.children()
         self.process.send_signal(number)
         self.process.wait(PATIENCE)
-        return psutil.wait_procs(children, timeout=2)[1]
+        return still_running(children)
 
     def clean_up(self):
         if not self.ended():

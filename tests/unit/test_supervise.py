@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from hitl_site.supervise import GivenUp, StopAsked, Supervisor
+from tests.processes import still_running
 
 SLEEP = ["/bin/sleep", "60"]
 STUBBORN = ["/bin/sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"]
@@ -102,8 +103,7 @@ def test_it_also_ends_what_a_process_has_started(supervisor, tmp_path):
     tick_until(supervisor, lambda: pid_file.exists() and pid_file.read_text().endswith("\n"))
     grandchild = psutil.Process(int(pid_file.read_text()))
     supervisor.stop()
-    psutil.wait_procs([grandchild], timeout=5)
-    assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
+    assert still_running([grandchild], within=5) == []
 
 
 def test_it_ends_base_processes_last(supervisor, tmp_path):
