@@ -23,8 +23,9 @@ from approvals.hub import GONE, hub
 logger = logging.getLogger("nod.sockets")
 
 LOOK_EVERY = 30.0  # seconds until a socket notices that its person signed out
+# daphne sends 1000 and those from 3000 on, and fails at any other, such as 1013, “try again later”
 NOT_ALLOWED = 4403
-TRY_AGAIN = 1013
+TRY_AGAIN = 4503
 
 
 class DoorbellSocket(AsyncWebsocketConsumer):

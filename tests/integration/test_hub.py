@@ -19,7 +19,7 @@ from tests.desk import say
 from tests.fakes.layer import LocalLayer
 
 PATH = "/ws/approvals/"
-NOT_ALLOWED, TRY_AGAIN = 4403, 1013
+NOT_ALLOWED, TRY_AGAIN = 4403, 4503
 GROUP = events.group(events.APPROVALS)
 
 

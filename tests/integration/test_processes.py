@@ -1,12 +1,18 @@
 """The whole of Nod, as `manage.py up` runs it: real Valkey, daphne, Celery. Driven through the API alone."""
 
 import re
+import subprocess
+import sys
 import threading
 import time
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from tests.system import System
 
@@ -170,3 +176,50 @@ def test_it_goes_on_after_a_restart(nod):
     assert nod.decide(after, "approve").status_code == 200
     assert nod.once(session, "idle")["calls"][0]["status"] == "succeeded"
     assert len(nod.mails("six@example.com")) == 1
+
+
+# --- A web process without Redis -----------------------------------------------------------------------------
+@contextmanager
+def web_process(system):
+    """daphne alone."""
+    command = [sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(system.port)]
+    with (system.folder / "web.log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, "hitl_site.asgi:application"], env=system.env, stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def sign_in(system, name):
+    """The cookies of a browser, as a header; waits until the server is there."""
+    deadline = time.monotonic() + PATIENCE
+    with httpx.Client(base_url=system.url) as http:
+        while True:
+            try:
+                page = http.get("/login/")
+                break
+            except httpx.TransportError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        form = {"username": name, "password": "nod", "csrfmiddlewaretoken": http.cookies["csrftoken"]}
+        assert http.post("/login/", data=form, headers={"Referer": str(page.url)}).status_code == 302
+        return {"Cookie": "; ".join(f"{name}={value}" for name, value in http.cookies.items())}
+
+
+def test_a_socket_that_cannot_hear_is_closed_with_a_code_that_the_server_can_send(tmp_path):
+    system = System(tmp_path, REDIS_URL=f"unix://{tmp_path}/nobody-listens").prepare()
+    with web_process(system):
+        cookies = sign_in(system, "rita")
+        address = f"ws://127.0.0.1:{system.port}/ws/approvals/"
+        with (
+            connect(address, additional_headers=cookies, origin=Origin(system.url)) as socket,
+            pytest.raises(ConnectionClosed) as closed,
+        ):
+            socket.recv(timeout=PATIENCE)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4503
+    assert "Traceback" not in (tmp_path / "web.log").read_text()

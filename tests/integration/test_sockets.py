@@ -282,7 +282,7 @@ async def test_it_closes_when_it_cannot_hear(live, rita, cookie, monkeypatch):
 
     key = await sync_to_async(cookie)(rita)
     monkeypatch.setattr(live, "group_add", down)
-    assert await shut(socket(QUEUE, key)) == 1013
+    assert await shut(socket(QUEUE, key)) == 4503
 
 
 async def test_it_keeps_ringing_after_an_outage(live, rita, cookie, monkeypatch, caplog):
