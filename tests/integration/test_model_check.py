@@ -186,7 +186,12 @@ class Lifecycle(RuleBasedStateMachine):
             return
         assert not expired
         if choice != Choice.DENY:
-            self.approved.add(call.tool_use_id)
+            self._is_approved(call)
+
+    def _is_approved(self, call: ToolCall) -> None:
+        self.approved.add(call.tool_use_id)
+        if ToolPolicy.objects.filter(name="stop everything").exists():
+            self.may_lapse.add(call.tool_use_id)
 
     @rule(
         pick=st.randoms(use_true_random=False),
@@ -243,7 +248,7 @@ class Lifecycle(RuleBasedStateMachine):
             return
         self.settled.add(call.tool_use_id)
         if outcome == Outcome.RUN_AGAIN:
-            self.approved.add(call.tool_use_id)
+            self._is_approved(call)
 
     @rule(pick=st.randoms(use_true_random=False))
     def expire(self, pick: Any) -> None:
@@ -310,7 +315,7 @@ class Lifecycle(RuleBasedStateMachine):
             decisions.decide(call.pk, self.world.remy, ruling(call))
         call.refresh_from_db()
         if call.status == Status.APPROVED:
-            self.approved.add(call.tool_use_id)
+            self._is_approved(call)
 
     # --- What must hold --------------------------------------------------------------------------------
     @invariant()
