@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ON_POSTGRESQL := tests/integration $(foreach name,processes up bedrock bedrock_journey postgres,--ignore tests/integration/test_$(name).py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench chaos lock clean
+.PHONY: help run demo test check bench chaos mutants lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -56,6 +56,10 @@ bench: .venv/requirements-dev.stamp ## measure; tables here, JSON under var/benc
 chaos: .venv/requirements-dev.stamp ## break it in every known place, on both databases (hours); SEEDS=2 for less
 	@$(PYTHON) -m tests.chaos --seeds $${SEEDS:-20}
 	@$(PYTHON) -m tests.chaos.outages
+
+mutants: export DEBUG = 1
+mutants: .venv/requirements-dev.stamp ## take each promise out of the code in turn: do the tests notice? (20 minutes)
+	@$(PYTHON) -m tests.mutants
 
 lock: ## turn requirements*.in into requirements*.txt (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }

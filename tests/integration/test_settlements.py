@@ -245,8 +245,10 @@ def test_siblings_wait_for_the_unknown_one(model, alice, rita):
 
 
 # --- What may be repeated ---------------------------------------------------------------------------------
-def test_it_starts_an_idempotent_call_again_with_the_same_key(model, alice, add_tool):
-    keys = []
+@pytest.fixture
+def keys(model, alice, add_tool):
+    """The keys with which an idempotent tool ran. Its worker has died before the result was stored."""
+    found = []
 
     def put(value: str) -> str:
         """Put.
@@ -254,7 +256,7 @@ def test_it_starts_an_idempotent_call_again_with_the_same_key(model, alice, add_
         Args:
             value: What.
         """
-        keys.append(idempotency_key())
+        found.append(idempotency_key())
         return "put"
 
     add_tool(put, idempotent=True)
@@ -266,11 +268,30 @@ def test_it_starts_an_idempotent_call_again_with_the_same_key(model, alice, add_
     session.messages.filter(seq__gt=call.turn).delete()
     die(run_of(call))
     model.play("Done.")
+    return found
+
+
+def test_it_starts_an_idempotent_call_again_with_the_same_key(keys):
+    call = ToolCall.objects.get()
     driver.advance(call.run)
-    assert statuses(session) == [Status.SUCCEEDED]
-    assert len(keys) == 2
-    assert keys[0] == keys[1] == call.pk.hex
+    call.refresh_from_db()
+    assert call.status == Status.SUCCEEDED
+    assert keys == [call.pk.hex] * 2
     assert kinds(call=str(call.pk), kind="call.started") == ["call.started"] * 2
+
+
+def test_it_does_not_start_again_what_is_idempotent_no_more(keys, monkeypatch):
+    """An administrator takes it back between the claim of the run and the start of the call."""
+    call = ToolCall.objects.get()
+
+    def take_back(point, session):
+        if point == "claimed":
+            Tool.objects.filter(name="put").update(idempotent=False)
+
+    monkeypatch.setattr(driver, "reach", take_back)
+    driver.advance(call.run)
+    call.refresh_from_db()
+    assert (call.status, call.fault, len(keys)) == (Status.UNKNOWN, Fault.WORKER_DIED, 1)
 
 
 # --- Undo -------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""The promises of docs/reliability.md, each taken out of the code in turn: the tests have to notice."""

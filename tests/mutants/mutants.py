@@ -1,0 +1,452 @@
+"""Each mutant: one check less, and the tests of which one has to fail then.
+
+A mutant is one that somebody might write by accident: a condition that went missing in a refactoring. `old` stands
+once in its file (tests/unit/test_mutants.py), so that the list cannot rot unnoticed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MODEL = "tests/integration/test_model_check.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`tests`: files or tests of pytest, each of which has to fail by itself."""
+
+    promise: str
+    path: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+def _in(folder: str, name: str, *tests: str) -> tuple[str, ...]:
+    return tuple(f"tests/{folder}/test_{name}.py::test_{test}" for test in tests)
+
+
+CALLS, DECISIONS = "approvals/actions/calls.py", "approvals/actions/decisions.py"
+RUNS, LEDGER = "agents/actions/runs.py", "agents/ledger.py"
+AUDIT, VERIFY = "approvals/audit.py", "approvals/verify.py"
+
+MUTANTS = (
+    # --- A decision ------------------------------------------------------------------------------------
+    Mutant(
+        "nobody decides on an older version of the call",
+        DECISIONS,
+        "        version=ruling.version,\n        digest=storable(ruling.digest),\n",
+        "        digest=storable(ruling.digest),\n",
+        _in("integration", "decisions", "it_refuses_another_version"),
+    ),
+    Mutant(
+        "nobody decides on another content",
+        DECISIONS,
+        "        version=ruling.version,\n        digest=storable(ruling.digest),\n",
+        "        version=ruling.version,\n",
+        (*_in("integration", "decisions", "it_refuses_another_digest"), MODEL),
+    ),
+    Mutant(
+        "nobody decides what has expired, though no sweeper has come",
+        DECISIONS,
+        "        expires_at__gt=Now(),\n    ).update(**changes)\n    if not updated:\n        call.refresh_from_db()",
+        "    ).update(**changes)\n    if not updated:\n        call.refresh_from_db()",
+        (*_in("integration", "decisions", "it_refuses_what_expired_by_the_database_s_clock"), MODEL),
+    ),
+    Mutant(
+        "one of many reviewers wins",
+        DECISIONS,
+        "    if not updated:\n        call.refresh_from_db()\n        raise lost(call)\n    for name in",
+        "    for name in",
+        _in("integration", "decisions", "it_has_one_winner_among_many"),
+    ),
+    Mutant(
+        "nobody decides what they asked for",
+        "approvals/permissions.py",
+        'if user.pk == call.requested_by_id and not call.term("requester_may_decide"):',
+        "if False:",
+        (*_in("integration", "decisions", "it_refuses_a_superuser_who_asked"), MODEL),
+    ),
+    Mutant(
+        "a lost decision gives no trust",
+        DECISIONS,
+        "@audit.audited(durable=True)\ndef _decide(",
+        "def _decide(",
+        _in("integration", "trust", "it_is_not_granted_when_the_decision_is_lost"),
+    ),
+    Mutant(
+        "a decision wakes its run",
+        "agents/receivers.py",
+        '@receiver(settled, dispatch_uid="agents.wake")\n',
+        "",
+        (*_in("integration", "runs", "it_is_woken_once_by_the_last_decision"), MODEL),
+    ),
+    Mutant(
+        "an undone decision counts no more",
+        DECISIONS,
+        "    Decision.objects.filter(pk=decision.pk).update(undone_at=Now())\n",
+        "",
+        _in("integration", "settlements", "it_undoes_a_decision"),
+    ),
+    Mutant(
+        "what the model has been told is not undone",
+        RUNS,
+        "if told or (status == RunStatus.RUNNING and call.status == Status.DENIED):",
+        "if False:",
+        (*_in("integration", "settlements", "it_does_not_undo_a_denial_the_model_has_heard_of"),),
+    ),
+    Mutant(
+        "an undo takes the edit back too",
+        DECISIONS,
+        "    if call.proposed is not None:  # a reviewer's edit goes with the decision",
+        "    if False:",
+        _in("integration", "settlements", "it_takes_an_edit_back_too"),
+    ),
+    # --- The claim, just before the effect ---------------------------------------------------------------
+    Mutant(
+        "an approval lapses when nobody used it in time",
+        CALLS,
+        "usable = Q(executable_until__gt=Now())",
+        "usable = Q()",
+        _in("integration", "loop", "it_refuses_an_approval_that_came_too_late"),
+    ),
+    Mutant(
+        "what is stored is what was digested",
+        CALLS,
+        "if stored != call.digest or not _approved(call):",
+        "if not _approved(call):",
+        _in("integration", "loop", "it_refuses_a_row_that_was_edited"),
+    ),
+    Mutant(
+        "nothing runs without a decision on it",
+        CALLS,
+        "if stored != call.digest or not _approved(call):",
+        "if stored != call.digest:",
+        _in(
+            "integration",
+            "loop",
+            "it_refuses_an_approval_without_a_decision",
+            "it_refuses_arguments_and_digest_that_were_forged_together",
+        ),
+    ),
+    Mutant(
+        "a decision counts for its digest alone",
+        CALLS,
+        "return decision.choice != Choice.DENY and decision.digest == call.digest",
+        "return decision.choice != Choice.DENY",
+        _in("integration", "loop", "it_refuses_arguments_and_digest_that_were_forged_together"),
+    ),
+    Mutant(
+        "a tool that was defined anew does not run",
+        CALLS,
+        "    if judged.tool.definition != call.definition:\n        return _fault(Fault.DEFINITION)\n",
+        "",
+        _in("integration", "loop", "it_refuses_a_definition_that_changed"),
+    ),
+    Mutant(
+        "code that is not in the catalogue does not run",
+        "approvals/actions/verdicts.py",
+        "if request.definition and request.definition != tool.definition:",
+        "if False:",
+        _in("integration", "loop", "it_starts_nothing_whose_code_is_not_in_the_catalogue"),
+    ),
+    Mutant(
+        "a policy that blocks by now wins",
+        CALLS,
+        "if judged.verdict.effect == Effect.BLOCK:\n        return Fault.BLOCKED",
+        "if False:\n        return Fault.BLOCKED",
+        _in("integration", "loop", "it_heeds_a_policy_that_blocks_now"),
+    ),
+    Mutant(
+        "a revoke stops the call on which trust was given",
+        CALLS,
+        "    if not _trust_stands(call):\n        return _fault(Fault.REVOKED)\n",
+        "",
+        _in("integration", "trust", "a_revoke_stops_the_call_on_which_it_was_given"),
+    ),
+    Mutant(
+        "trust that was revoked a moment ago starts nothing",
+        CALLS,
+        "    call.trust = grant if used else None\n    return bool(used)",
+        "    call.trust = grant\n    return True",
+        _in("integration", "trust", "it_asks_when_it_is_revoked_while_it_is_claimed"),
+    ),
+    Mutant(
+        "an approved call runs for what was approved, not for what is asked now",
+        LEDGER,
+        "            if not _same(call, use):\n                return calls.lapse(call, Fault.REQUEST)\n",
+        "",
+        _in(
+            "integration",
+            "loop",
+            "it_refuses_what_a_hook_changes_behind_the_gate",
+            "it_refuses_the_id_of_an_approved_call_for_other_arguments",
+        ),
+    ),
+    Mutant(
+        "an id of an earlier message starts nothing",
+        LEDGER,
+        "        if call.turn != self._this_turn():\n            return port.Refuse(REPEATED)\n",
+        "",
+        _in("integration", "loop", "it_refuses_an_id_of_an_earlier_message"),
+    ),
+    Mutant(
+        "one id twice in a message starts nothing",
+        "agents/gate.py",
+        'if _count(event.agent.messages[-1], use["toolUseId"]) > 1:',
+        "if False:",
+        _in("integration", "loop", "it_refuses_one_id_twice_in_a_message"),
+    ),
+    Mutant(
+        "the tool gets the arguments of the ledger",
+        "agents/runtimes/local.py",
+        'changed = context.replace(tool_use={**context.tool_use, "input": started.arguments})',
+        "changed = context",
+        _in("integration", "loop", "it_runs_the_edited_arguments_and_says_so"),
+    ),
+    Mutant(
+        "a worker that stood still begins nothing",
+        "agents/runtimes/local.py",
+        "if _start_by.get().passed():",
+        "if False:",
+        _in("integration", "loop", "a_worker_that_stood_still_does_not_begin"),
+    ),
+    # --- Runs and workers --------------------------------------------------------------------------------
+    Mutant(
+        "one worker claims a run",
+        RUNS,
+        "free = Q(status=RunStatus.QUEUED) | Q(status=RunStatus.RUNNING, lease_until__lt=Now())",
+        "free = Q(status__in=(RunStatus.QUEUED, RunStatus.RUNNING))",
+        _in("integration", "runs", "it_is_claimed_once", "it_is_claimed_by_one_of_many"),
+    ),
+    Mutant(
+        "an old worker writes nothing",
+        RUNS,
+        "return Run.objects.filter(pk=run.pk, epoch=run.epoch, claim=run.claim, status=RunStatus.RUNNING)",
+        "return Run.objects.filter(pk=run.pk, status=RunStatus.RUNNING)",
+        _in("integration", "runs", "it_lets_an_old_worker_write_nothing"),
+    ),
+    Mutant(
+        "an old worker starts nothing",
+        LEDGER,
+        "        runs.check_epoch(self.run)\n",
+        "",
+        (*_in("integration", "loop", "it_starts_no_tool_after_a_stop"), MODEL),
+    ),
+    Mutant(
+        "an old worker records nothing",
+        CALLS,
+        "updated = ToolCall.objects.filter(pk=call.pk, status=Status.STARTED, epoch=call.epoch).update(\n"
+        "        status=status, result=result, finished_at=Now()",
+        "updated = ToolCall.objects.filter(pk=call.pk, status=Status.STARTED).update(\n"
+        "        status=status, result=result, finished_at=Now()",
+        _in("integration", "ledger", "it_records_nothing_for_another_epoch"),
+    ),
+    Mutant(
+        "what a dead worker started is not repeated by guess",
+        RUNS,
+        "    for call in started.exclude(tool__in=repeatable):\n"
+        "        calls.mark_unknown(call, Fault.WORKER_DIED)",
+        "    for call in started.exclude(tool__in=repeatable):\n"
+        "        ToolCall.objects.filter(pk=call.pk).update(status=Status.APPROVED)",
+        (*_in("integration", "runs", "it_never_repeats_what_a_dead_worker_started"), MODEL),
+    ),
+    Mutant(
+        "only tools that say so are started again",
+        CALLS,
+        "return Tool.objects.filter(name=call.tool, idempotent=True).exists()",
+        "return True",
+        _in("integration", "settlements", "it_does_not_start_again_what_is_idempotent_no_more"),
+    ),
+    Mutant(
+        "an idempotent tool gets the same key again",
+        CALLS,
+        "    return call.pk.hex\n",
+        '    return f"{call.pk.hex}{call.epoch}"\n',
+        _in("integration", "settlements", "it_starts_an_idempotent_call_again_with_the_same_key"),
+    ),
+    Mutant(
+        "nothing is run again while it may be running",
+        "approvals/actions/settlements.py",
+        "if ToolCall.objects.filter(pk=call.pk, started_at__gt=Now() - patience).exists():",
+        "if False:",
+        _in("integration", "settlements", "it_is_not_run_again_while_it_may_still_be_running"),
+    ),
+    Mutant(
+        "a run goes on when all of its calls are decided, not before",
+        RUNS,
+        "done = Run.objects.filter(~Exists(unsettled), pk=run_id)",
+        "done = Run.objects.filter(pk=run_id)",
+        _in("integration", "settlements", "siblings_wait_for_the_unknown_one"),
+    ),
+    Mutant(
+        "an early approval does not lapse for a late sibling",
+        DECISIONS,
+        "if approved and not call.run:",
+        "if approved:",
+        _in("integration", "runs", "its_windows_open_with_the_last_decision"),
+    ),
+    Mutant(
+        "a run that breaks off again and again is set aside",
+        RUNS,
+        "if run is None or run.attempts <= settings.RUN_MAX_ATTEMPTS:",
+        "if True:",
+        _in("integration", "runs", "it_is_given_up_after_so_many_attempts"),
+    ),
+    Mutant(
+        "a decision that comes while the worker puts the run to sleep is seen",
+        LEDGER,
+        "            runs.wake_if_decided(str(self.run.pk))  # it may have been decided since it was read",
+        "            pass",
+        (MODEL,),
+    ),
+    Mutant(
+        "what an ended run left is tied up",
+        RUNS,
+        "    calls.cancel(mine, actor)\n",
+        "",
+        (
+            *_in(
+                "integration", "runs", "it_stops_a_waiting_run", "it_stops_what_was_approved_but_not_started"
+            ),
+            MODEL,
+        ),
+    ),
+    Mutant(
+        "the sweeper finds what the broker forgot",
+        RUNS,
+        "found = list(Run.objects.filter(late | dead)",
+        "found = list(Run.objects.filter(dead)",
+        _in("integration", "runs", "it_finds_what_the_broker_forgot"),
+    ),
+    Mutant(
+        "the sweeper finds what a dead worker left",
+        RUNS,
+        "found = list(Run.objects.filter(late | dead)",
+        "found = list(Run.objects.filter(late)",
+        _in("integration", "runs", "it_finds_what_a_dead_worker_left"),
+    ),
+    Mutant(
+        "a decision wins over a sweeper that has read the call as due",
+        CALLS,
+        "    still = Q(pk=call.pk, status=before)\n",
+        "    still = Q(pk=call.pk)\n",
+        _in("integration", "runs", "a_decision_wins_over_a_sweeper_that_has_read_the_call_as_due"),
+    ),
+    Mutant(
+        "times are the database's, not a worker's",
+        RUNS,
+        "        lease_until=Now() + settings.RUN_LEASE,\n        draft",
+        '        lease_until=__import__("django.utils.timezone").utils.timezone.now() + settings.RUN_LEASE,\n'
+        "        draft",
+        _in("integration", "clocks", "a_lease_is_as_long_as_it_is"),
+    ),
+    # --- Trust and policy ----------------------------------------------------------------------------------
+    Mutant(
+        "trust ends",
+        "approvals/models.py",
+        "return Q(revoked_at=None, expires_at__gt=Now()) & (",
+        "return Q(revoked_at=None) & (",
+        _in("integration", "trust", "it_ends_when_it_expires"),
+    ),
+    Mutant(
+        "trust covers so many calls",
+        "approvals/models.py",
+        '(Q(max_uses=None) | Q(uses__lt=F("max_uses")))',
+        "Q()",
+        _in("integration", "trust", "it_covers_so_many_calls"),
+    ),
+    Mutant(
+        "trust is for one session",
+        "approvals/actions/verdicts.py",
+        "        session=session,\n        tool=OuterRef",
+        "        tool=OuterRef",
+        _in("integration", "trust", "it_does_not_reach_other_sessions"),
+    ),
+    Mutant(
+        "trust is for one definition",
+        "approvals/actions/verdicts.py",
+        '        definition=OuterRef("definition"),\n',
+        "",
+        _in("integration", "trust", "it_ends_with_the_definition"),
+    ),
+    Mutant(
+        "nobody trusts what is always asked for",
+        DECISIONS,
+        "if ruling.choice == Choice.TRUST and not call.trustable:",
+        "if False:",
+        _in("integration", "decisions", "it_refuses_trust_in_what_is_always_asked"),
+    ),
+    Mutant(
+        "a definition that nobody looked at is asked for",
+        "approvals/policy.py",
+        "if verdict.effect == Effect.ALLOW and not facts.known:",
+        "if False:",
+        _in("unit", "policy", "it_asks_for_a_definition_that_nobody_looked_at"),
+    ),
+    Mutant(
+        "a block wins over all else",
+        "approvals/policy.py",
+        "for effect in (Effect.BLOCK, Effect.ALWAYS_ASK):",
+        "for effect in (Effect.ALWAYS_ASK, Effect.BLOCK):",
+        _in("unit", "policy", "it_blocks_whatever_else_matches"),
+    ),
+    # --- The audit trail -----------------------------------------------------------------------------------
+    Mutant(
+        "what is not written down is not done",
+        AUDIT,
+        "            yield\n            _store(collected)\n",
+        "            yield\n            try:\n                with transaction.atomic():\n"
+        "                    _store(collected)\n            except Exception:\n                pass\n",
+        _in("integration", "audit", "without_the_audit_there_is_no_change"),
+    ),
+    Mutant(
+        "a changed entry is found",
+        VERIFY,
+        'if not chain.entry_is_genuine(self._keys, fields, fields["hash"]):',
+        "if False:",
+        _in("integration", "audit", "it_finds_a_changed_entry"),
+    ),
+    Mutant(
+        "a missing entry is found",
+        VERIFY,
+        'if fields["prev"] != self._last[name]:',
+        "if False:",
+        _in("integration", "audit", "it_finds_a_deleted_entry"),
+    ),
+    Mutant(
+        "a tail that was cut is found",
+        VERIFY,
+        "if (head.position, head.hash) != (count, self._last[head.chain]):",
+        "if False:",
+        _in("integration", "audit", "it_finds_a_tail_that_was_cut"),
+    ),
+    Mutant(
+        "a chain that is gone is found",
+        VERIFY,
+        "            if hashes.get(position) != last:",
+        "            if name in self._seqs and hashes.get(position) != last:",
+        _in("integration", "audit", "it_finds_a_chain_that_is_gone"),
+    ),
+    Mutant(
+        "a forged head is found",
+        VERIFY,
+        "if not chain.seal_is_genuine(self._keys, head.chain, head.position, head.hash, head.seal):",
+        "if False:",
+        _in("integration", "audit", "it_finds_a_chain_that_starts_over"),
+    ),
+    Mutant(
+        "a tail that was cut is not covered up by the next entry",
+        AUDIT,
+        "if before and not chain.seal_is_genuine(",
+        "if False and not chain.seal_is_genuine(",
+        _in("integration", "audit", "it_keeps_the_evidence_of_a_tail_that_was_cut"),
+    ),
+    Mutant(
+        "a part that is rolled back leaves no entries",
+        AUDIT,
+        "        del outer[before:]\n",
+        "",
+        _in("integration", "audit", "a_part_that_is_rolled_back_leaves_nothing"),
+    ),
+)
