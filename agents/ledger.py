@@ -121,11 +121,13 @@ class LedgerGate:
     def _verdict(self, use: port.ToolUse) -> port.Proceed | port.Refuse | port.Ask:
         if not _usable(use.id):
             return port.Refuse("Invalid call: its id cannot be kept. Nothing was done.")
+        call = self._find(use)
+        if call is not None:
+            return self._known(call)
+        if use.id in self._blocked and self._blocked[use.id].request.turn != self._this_turn():
+            return port.Refuse(REPEATED)
         try:
             use = self._whole(use)
-            call = self._find(use)
-            if call is not None:
-                return self._known(call, use)
             return self._answer(use, examine(self._request(use)))
         except DefinitionChanged as error:
             return port.Refuse(f"Cancelled: {error.message} Nothing was done.")
@@ -141,11 +143,10 @@ class LedgerGate:
             return port.Refuse(f"Blocked by policy “{judged.verdict.policy}”. Nothing was done.")
         return port.Proceed()
 
-    def _known(self, call: ToolCall, use: port.ToolUse) -> port.Proceed | port.Refuse | port.Ask:
+    def _known(self, call: ToolCall) -> port.Proceed | port.Refuse | port.Ask:
+        """What is in the ledger is answered from there, whatever this code makes of the call by now."""
         if call.turn != self._this_turn():
             return port.Refuse(REPEATED)
-        if call.status not in (*UNSETTLED, Status.APPROVED) and not _same(call, use):
-            return port.Refuse(CHANGED)
         if call.status in UNSETTLED:
             return self._wait_for(call)
         return port.Proceed()  # `start` says what became of it
@@ -180,12 +181,12 @@ class LedgerGate:
     def _start(self, use: port.ToolUse) -> port.Started | port.Settled | port.Ask:
         runs.check_epoch(self.run)
         self._store(None)
-        use = self._whole(use)
         call = self._find(use)
         if call is None:
             try:
+                use = self._whole(use)
                 started = calls.start_new(self._request(use), self.run.epoch)
-            except DefinitionChanged as error:
+            except (NotFound, InvalidArguments, DefinitionChanged) as error:
                 return port.Settled(False, [{"text": f"Cancelled: {error.message} Nothing was done."}])
             if isinstance(started, Judged):
                 return self._late(use, started)
@@ -208,12 +209,24 @@ class LedgerGate:
     def _start_known(self, call: ToolCall, use: port.ToolUse) -> ToolCall:
         """A call that the ledger has already: claim it if it was approved, or if it may be started again."""
         if call.status == Status.APPROVED:
-            if not _same(call, use):
-                return calls.lapse(call, Fault.REQUEST)
+            if fault := self._misfit(call, use):
+                return calls.lapse(call, fault)
             return calls.start_approved(call, self._request(use, call.arguments), self.run.epoch)
         if call.status == Status.STARTED and call.epoch < self.run.epoch:
+            if self._misfit(call, use):
+                return calls.leave_unknown(call)
             return calls.start_again(call, self._request(use, call.arguments), self.run.epoch)
         return call
+
+    def _misfit(self, call: ToolCall, use: port.ToolUse) -> Fault | None:
+        """Why what the agent asks for, with the tool as it has it now, is not the call of the ledger."""
+        tool = registry.catalogue().get(call.tool)
+        if tool is None or call.tool not in self._tools or definition(tool).hash != call.definition:
+            return Fault.DEFINITION
+        try:
+            return None if _same(call, self._whole(use)) else Fault.REQUEST
+        except (NotFound, InvalidArguments):
+            return Fault.REQUEST
 
     def _late(self, use: port.ToolUse, judged: Judged) -> port.Settled | port.Ask:
         """The verdict changed between the gate and the claim: policies and trust count as they are now."""
@@ -231,10 +244,11 @@ class LedgerGate:
                 connection.close()  # the database may have been restarted under this connection
                 calls.record(call, succeeded=succeeded, result=content)
             reach("recorded", self.session.key)
+            mine = runs.still_mine(self.run)
         except Exception as error:
             self.lost = error
             raise
-        if not runs.still_mine(self.run):  # stopped meanwhile: the model is not asked once more
+        if not mine:  # stopped meanwhile: the model is not asked once more
             self.lost = LostClaim(runs.STOPPED)
 
     def _lose(self, call: ToolCall, timed_out: bool) -> port.Settled | port.Ask:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -104,12 +104,20 @@ def _store(entries: list[AuditEntry]) -> None:
     by_chain: dict[str, list[AuditEntry]] = {}
     for each in entries:
         by_chain.setdefault(each.session, []).append(each)
-    for name in sorted(by_chain, reverse=True):  # in one order for all, so that nobody waits in a circle
-        _append(name, by_chain[name])
+    names = sorted(by_chain, reverse=True)  # in one order for all, so that nobody waits in a circle
+    # All heads before any entry: an export holds the desk's head while it waits for those who write.
+    heads = {name: _take_head(name, len(by_chain[name])) for name in names}
+    for name in names:
+        _append(name, by_chain[name], heads[name])
 
 
-def _append(name: str, entries: list[AuditEntry]) -> None:
-    position, last, at = _take_head(name, len(entries))
+def hold(name: str) -> None:
+    """Keep the chain as it is until the end of the caller's transaction, for all others."""
+    _take_head(name, 0)
+
+
+def _append(name: str, entries: list[AuditEntry], head: Taken) -> None:
+    position, last, at = _untampered(name, len(entries), head)
     for each in entries:
         each.at, each.prev = at, last
         each.hash = last = chain.entry_hash(settings.AUDIT_KEYS, fields(each))
@@ -121,23 +129,37 @@ def _append(name: str, entries: list[AuditEntry]) -> None:
         )
 
 
-def _take_head(name: str, count: int) -> tuple[int, str, datetime]:
-    """Lock the chain's head until the commit, and move it on; how many entries there will be, the last hash, now."""
+class Taken(NamedTuple):
+    """A head as it was found, but for its position, which is that behind the entries to come."""
+
+    position: int
+    hash: str
+    seal: str
+    now: datetime
+
+
+def _take_head(name: str, count: int) -> Taken:
+    """Lock the chain's head until the commit, and move it on by so many entries."""
     table = AuditHead._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} (chain, position, hash, seal) VALUES (%s, %s, '', '') "
+            f"INSERT INTO {table} (chain, position, hash, seal) VALUES (%s, %s, '', %s) "
             f"ON CONFLICT (chain) DO UPDATE SET position = {table}.position + excluded.position "
             f"RETURNING position, hash, seal, {CLOCK[connection.vendor]}",
-            [name, count],
+            [name, count, chain.seal(settings.AUDIT_KEYS, name, 0, "")],
         )
         position, last, seal, now = cursor.fetchone()
-    before = position - count
-    if before and not chain.seal_is_genuine(settings.AUDIT_KEYS, name, before, last, seal):
-        logger.error("The audit trail of %r was tampered with. Run `manage.py audit verify`.", name)
-        last = _note_tampering(name, before, last, seal, _time(now))
-        return _moved(name), last, _time(now)
-    return position, last, _time(now)
+    return Taken(position, last, seal, _time(now))
+
+
+def _untampered(name: str, count: int, head: Taken) -> tuple[int, str, datetime]:
+    """How many entries there will be, the last hash, now; a head whose seal is broken gets an entry first."""
+    before = head.position - count
+    if chain.seal_is_genuine(settings.AUDIT_KEYS, name, before, head.hash, head.seal):
+        return head.position, head.hash, head.now
+    logger.error("The audit trail of %r was tampered with. Run `manage.py audit verify`.", name)
+    last = _note_tampering(name, before, head.hash, head.seal, head.now)
+    return _moved(name), last, head.now
 
 
 def _note_tampering(name: str, position: int, last: str, seal: str, at: datetime) -> str:

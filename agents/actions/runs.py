@@ -84,6 +84,7 @@ def quarantine(run: Run) -> None:
     _end_claim(run, RunStatus.QUARANTINED, error_code="quarantined", error=why, draft="")
     for call in ToolCall.objects.filter(run=str(run.pk), status=Status.STARTED):
         calls.mark_unknown(call, Fault.WORKER_DIED)
+    _let_windows_run(str(run.pk))
     audit.record("run.quarantined", calls.SYSTEM, session=str(run.session_id), run=str(run.pk))
 
 
@@ -100,9 +101,9 @@ def release_from_quarantine(run: Run, actor: str) -> bool:
     return bool(updated)
 
 
-def release(run: Run) -> None:
-    """Give the run back at once, after a fault of the database: that is no attempt of the run's."""
-    _mine(run).update(lease_until=Now(), attempts=F("attempts") - 1)
+def release(run: Run, *, counted: bool) -> None:
+    """Give the run back at once, after a fault of the database; `counted` as an attempt of the run's, or not."""
+    _mine(run).update(lease_until=Now(), attempts=F("attempts") - (0 if counted else 1))
 
 
 def beat(run: Run) -> bool:
@@ -133,6 +134,7 @@ def wait(run: Run) -> None:
 
 
 def finish(run: Run) -> None:
+    check_epoch(run)  # locked before its calls are looked at: a person may be letting one of them run again
     open_calls = ToolCall.objects.filter(run=str(run.pk), status__in=OPEN)
     _end_claim(run, RunStatus.DONE, finished_at=Now(), draft="", open_ends=Exists(open_calls))
 
@@ -189,14 +191,26 @@ def wake_if_decided(run_id: str) -> None:
     The lock makes two decisions on two calls of one run see each other: the later one wakes it. It is taken whatever
     the run is doing: a worker that is just putting it to sleep has to see the decision, or be seen by it.
     """
-    if _locked_status(run_id) != RunStatus.WAITING:
+    status = _locked_status(run_id)
+    if status == RunStatus.QUARANTINED:
+        _let_windows_run(run_id)
+    if status != RunStatus.WAITING:
         return
-    unsettled = ToolCall.objects.filter(run=run_id, status__in=UNSETTLED)
-    done = Run.objects.filter(~Exists(unsettled), pk=run_id)
+    done = Run.objects.filter(~Exists(_unsettled(run_id)), pk=run_id)
     if not done.update(status=RunStatus.QUEUED, due_at=Now(), attempts=0):
         return
     calls.open_windows(run_id)
     enqueue_on_commit(run_id)
+
+
+def _let_windows_run(run_id: str) -> None:
+    """In the caller's transaction: what is approved lapses in its time, though the run was set aside."""
+    if not _unsettled(run_id).exists():
+        calls.open_windows(run_id)
+
+
+def _unsettled(run_id: str) -> Any:
+    return ToolCall.objects.filter(run=run_id, status__in=UNSETTLED)
 
 
 def _locked_status(run_id: str) -> str | None:

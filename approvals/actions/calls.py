@@ -78,7 +78,7 @@ def start_approved(call: ToolCall, request: Request, epoch: int) -> ToolCall:
     The row that comes back is STARTED with this epoch, or must not run.
     """
     if change := _changed(call, request):
-        return lapse(call, *change)
+        return _lapse_as_read(call, request, epoch, *change)
     usable = Q(executable_until__gt=Now())
     if call.run:
         usable |= Q(executable_until=None)  # approved while a worker had the run already
@@ -99,15 +99,22 @@ def start_again(call: ToolCall, request: Request, epoch: int) -> ToolCall:
     Only for tools that may be repeated. Whatever has changed since makes its outcome a question for a person.
     """
     if _changed(call, request) or not _repeatable(call):
-        mark_unknown(call, Fault.WORKER_DIED)
-        call.refresh_from_db()
-        return call
-    updated = ToolCall.objects.filter(pk=call.pk, status=Status.STARTED, epoch=call.epoch).update(epoch=epoch)
+        return leave_unknown(call)
+    updated = ToolCall.objects.filter(pk=call.pk, status=Status.STARTED, epoch=call.epoch).update(
+        epoch=epoch, started_at=Now()
+    )
     if not updated:
         call.refresh_from_db()
         return call
     call.epoch = epoch
     audit.record("call.started", AGENT, call=call, epoch=epoch, again=True)
+    return call
+
+
+def leave_unknown(call: ToolCall) -> ToolCall:
+    """A dead worker's call is not started again, in the caller's transaction: a person says what became of it."""
+    mark_unknown(call, Fault.WORKER_DIED)
+    call.refresh_from_db()
     return call
 
 
@@ -128,7 +135,15 @@ def _not_started(call: ToolCall, request: Request, epoch: int) -> ToolCall:
     if call.version != version:  # undone and approved once more: what counts is what is there now
         return start_approved(call, request_for(call, request), epoch)
     stale = ToolCall.objects.filter(pk=call.pk, executable_until__lte=Now()).exists()
-    return lapse(call, *_fault(Fault.TOO_LATE if stale else Fault.ARGUMENTS))
+    return _lapse_as_read(call, request, epoch, *_fault(Fault.TOO_LATE if stale else Fault.ARGUMENTS))
+
+
+def _lapse_as_read(call: ToolCall, request: Request, epoch: int, fault: Fault, why: str) -> ToolCall:
+    """Lapse the approval that was looked at; one that came in its place meanwhile counts by itself."""
+    lapse(call, fault, why, version=call.version)
+    if call.status == Status.APPROVED:
+        return start_approved(call, request_for(call, request), epoch)
+    return call
 
 
 def request_for(call: ToolCall, request: Request) -> Request:
@@ -155,7 +170,16 @@ def _changed(call: ToolCall, request: Request) -> tuple[Fault, str] | None:
         return _fault(Fault.REVOKED)
     if judged.verdict.effect == Effect.BLOCK:
         return Fault.BLOCKED, f"The policy “{judged.verdict.policy}” blocks it now."
+    if _is_asked_for_now(call, judged):
+        return Fault.BLOCKED, "People are asked for it now."
     return None
+
+
+def _is_asked_for_now(call: ToolCall, judged: Judged) -> bool:
+    """Nobody was asked when it was started. Trust that is over still covers what it had started."""
+    if call.decision() is not None or not judged.verdict.asks:
+        return False
+    return call.trust_id is None or judged.verdict.effect == Effect.ALWAYS_ASK
 
 
 def _fault(fault: Fault) -> tuple[Fault, str]:
@@ -171,20 +195,25 @@ def _approved(call: ToolCall) -> bool:
 
 
 def _trust_stands(call: ToolCall) -> bool:
-    """A revoke stops the call on which trust was given, too. Locked: it waits for the claim, or wins."""
+    """A revoke stops the call on which trust was given, and one that a dead worker had started by it.
+
+    Locked: the revoke waits for the claim, or wins.
+    """
     decision = call.decision()
-    if decision is None or decision.grant_id is None:
+    wanted = {pk for pk in (call.trust_id, decision and decision.grant_id) if pk}
+    if not wanted:
         return True
-    grant = TrustGrant.objects.select_for_update().filter(pk=decision.grant_id).values_list("revoked_at")
-    return list(grant) == [(None,)]
+    grants = TrustGrant.objects.select_for_update().filter(pk__in=wanted).values_list("revoked_at", flat=True)
+    return list(grants) == [None] * len(wanted)
 
 
-def lapse(call: ToolCall, fault: Fault, why: str = "") -> ToolCall:
-    """An approved call will not run, in the caller's transaction."""
+def lapse(call: ToolCall, fault: Fault, why: str = "", *, version: int | None = None) -> ToolCall:
+    """An approved call will not run, in the caller's transaction; with a version, only while it has that."""
     changes = {"fault": fault, "why": why or f"{fault.label}.", "version": F("version") + 1}
-    updated = ToolCall.objects.filter(pk=call.pk, status=Status.APPROVED).update(
-        status=Status.LAPSED, finished_at=Now(), **changes
-    )
+    rows = ToolCall.objects.filter(pk=call.pk, status=Status.APPROVED)
+    if version is not None:
+        rows = rows.filter(version=version)
+    updated = rows.update(status=Status.LAPSED, finished_at=Now(), **changes)
     call.refresh_from_db()
     if updated:
         audit.record("call.lapsed", SYSTEM, call=call, fault=fault, why=call.why)

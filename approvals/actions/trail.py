@@ -21,31 +21,47 @@ BATCH = 500  # chains that one checkpoint writes down: about 60 kB
 
 def checkpoint_if_due() -> int:
     """Write down where the chains end, if the last checkpoint is old; safe in many copies. Returns how many."""
-    last = _checkpoints().first()
-    if last and AuditEntry.objects.filter(pk=last.pk, at__gt=Now() - EVERY).exists():
+    if not _is_due():
         return 0
-    return checkpoint()
+    with audit.audited():
+        audit.hold("")
+        return _write_down() if _is_due() else 0
 
 
 def checkpoint() -> int:
-    """Write down the ends of the chains that moved since the checkpoint before the last. Returns how many chains.
+    """Write down the ends of the chains that moved lately. Returns how many chains.
 
-    From then on a chain that loses entries, or disappears, contradicts the desk's own chain. Going back by two
-    finds what was numbered before the last checkpoint and committed after it.
+    From then on a chain that loses entries, or disappears, contradicts the desk's own chain.
     """
-    recent = list(_checkpoints().values_list("seq", flat=True)[:2])
-    since = recent[1] if len(recent) > 1 else 0
-    moved = AuditEntry.objects.filter(seq__gt=since).exclude(session="")
+    with audit.audited():
+        audit.hold("")
+        return _write_down()
+
+
+def _is_due() -> bool:
+    last = _checkpoints().first()
+    return last is None or not AuditEntry.objects.filter(pk=last.pk, at__gt=Now() - EVERY).exists()
+
+
+def _write_down() -> int:
+    """All of it, in the caller's transaction, which holds the desk's chain: the next one sees no less than this."""
+    moved = AuditEntry.objects.filter(seq__gt=_since()).exclude(session="")
     names = sorted(set(moved.order_by().values_list("session", flat=True).distinct()))
     for start in range(0, len(names), BATCH):
-        _write_down(names[start : start + BATCH])
+        heads = AuditHead.objects.filter(chain__in=names[start : start + BATCH]).order_by("chain")
+        audit.record(CHECKPOINT, "system", heads={head.chain: [head.position, head.hash] for head in heads})
     return len(names)
 
 
-@audit.audited()
-def _write_down(names: list[str]) -> None:
-    heads = AuditHead.objects.filter(chain__in=names).order_by("chain")
-    audit.record(CHECKPOINT, "system", heads={head.chain: [head.position, head.hash] for head in heads})
+def _since() -> int:
+    """A number that all which the last checkpoint did not see come after.
+
+    An entry may be numbered before a checkpoint and committed after it, but not by more than its transaction takes:
+    a few milliseconds, and never EVERY (settings.DATABASES ends transactions that stand still for 15 s).
+    """
+    last = _checkpoints().first()
+    before = _checkpoints().filter(at__lte=last.at - EVERY).first() if last else None
+    return before.seq if before else 0
 
 
 def _checkpoints() -> Any:
@@ -55,11 +71,13 @@ def _checkpoints() -> Any:
 def export() -> Iterator[dict[str, Any]]:
     """All entries, oldest first. The last one says that this export was made.
 
-    A checkpoint before it covers all others, so that the export can be verified without the database.
+    A checkpoint before it covers all others, so that the export can be verified without the database: from before
+    the one until after the other nobody writes.
     """
-    checkpoint()
     with audit.audited():
+        audit.hold("")  # before the table: whoever has this waits for that
         settle_numbers()
+        _write_down()
         last = audit.entry(EXPORTED, "system")
         audit.write(last)
     yield from map(audit.fields, _upto(last.seq).iterator(chunk_size=1000))

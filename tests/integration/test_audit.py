@@ -3,6 +3,7 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
@@ -220,12 +221,91 @@ def test_keys_can_be_changed(noted, settings):
 
 
 # --- Checkpoints -------------------------------------------------------------------------------------------
-def test_a_checkpoint_covers_what_has_moved(noted):
+def test_a_checkpoint_covers_what_has_moved(noted, monkeypatch):
     assert trail.checkpoint() == 2
     assert trail.checkpoint() == 2, "what was numbered before the last one may be committed after it"
     note("s2")
+    monkeypatch.setattr(trail, "EVERY", timedelta())
     assert trail.checkpoint() == 1
     assert list(entries(kind="audit.checkpoint")[-1].data["heads"]) == ["s2"]
+    assert first_bad() is None
+
+
+def test_checkpoints_cover_what_is_committed_late(transactional_db):
+    """It was numbered before two checkpoints and is committed after both."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    numbered, go_on = threading.Event(), threading.Event()
+
+    def slowly():
+        try:
+            with transaction.atomic():
+                audit.record("test.noted", "tester", session="late")
+                numbered.set()
+                assert go_on.wait(20)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(slowly)
+        assert numbered.wait(20)
+        for session in ("s1", "s2"):
+            note(session)
+            trail.checkpoint()
+        go_on.set()
+        written.result(20)
+    trail.checkpoint()
+    assert "late" in entries(kind="audit.checkpoint")[-1].data["heads"]
+    assert first_bad() is None
+
+
+def test_checkpoints_come_one_after_the_other(transactional_db):
+    """One that read the heads earlier and wrote them down later would look like tampering, for ever."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    note("s1")
+
+    def another():
+        try:
+            return trail.checkpoint()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            audit.hold("")
+            late = pool.submit(another)
+            with pytest.raises(TimeoutError):
+                late.result(0.3)
+            note("s1")
+        assert late.result(20) == 1
+    assert entries(kind="audit.checkpoint")[-1].data["heads"]["s1"][0] == 2
+    assert first_bad() is None
+
+
+def test_an_export_waits_for_who_writes_and_they_do_not_wait_for_it(transactional_db):
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+
+    def export():
+        try:
+            return list(trail.export())
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            audit.hold("")
+            exporting = pool.submit(export)
+            with pytest.raises(TimeoutError):
+                exporting.result(0.3)
+            audit.record("test.noted", "tester")
+        lines = exporting.result(20)
+    assert [line["kind"] for line in lines[-2:]] == ["test.noted", "audit.exported"]
+
+
+def test_a_checkpoint_with_nothing_to_write_down_is_genuine(db):
+    assert trail.checkpoint() == 0
     assert first_bad() is None
 
 
@@ -308,6 +388,23 @@ def test_it_finds_tampering_in_an_export(exported, tmp_path, capsys, tamper, db)
     code, printed = verify_file(tmp_path, tamper(exported), capsys)
     assert code == 1
     assert "First bad entry: " in printed
+
+
+def test_it_finds_a_cut_of_what_came_during_the_export(noted, monkeypatch, tmp_path, capsys):
+    """Something is written between the first and the last statement of an export."""
+    settle = trail.settle_numbers
+
+    def just_before():
+        audit._store([audit.entry("test.late", "tester", session="s1")])
+        settle()
+
+    monkeypatch.setattr(trail, "settle_numbers", just_before)
+    call_command("audit", "export")
+    lines = capsys.readouterr().out.splitlines()
+    assert verify_file(tmp_path, lines, capsys)[0] == 0
+    cut = [line for line in lines if "test.late" not in line]
+    assert len(cut) == len(lines) - 1
+    assert verify_file(tmp_path, cut, capsys)[0] == 1
 
 
 def test_it_says_that_a_file_is_not_there(db):

@@ -313,6 +313,19 @@ def test_it_refuses_the_id_of_an_approved_call_for_other_arguments(model, alice,
     assert "something else than what was approved" in model.told()[0]
 
 
+@pytest.mark.parametrize(
+    "second", [Use("get_weather", {}, id="same"), asks(), Use("delete_files", {"paths": ["x"]}, id="same")]
+)
+def test_it_refuses_an_id_of_a_call_that_was_blocked(model, alice, second):
+    ToolPolicy.objects.create(name="Never delete", tool="delete_files", effect="block")
+    second = replace(second, id="same")
+    model.play(Use("delete_files", {"paths": ["x"]}, id="same"), second, "I see.")
+    session = chat(alice)
+    assert last_run(session).status == RunStatus.DONE
+    assert statuses(session) == [Status.BLOCKED]
+    assert "used before" in model.told()[0]
+
+
 def test_it_ends_a_model_that_loops(model, alice, agent):
     agent.max_steps = 3
     agent.save()

@@ -231,6 +231,26 @@ def test_it_stops_a_run_that_was_set_aside(set_aside):
     assert mail.outbox == []
 
 
+def test_an_approval_lapses_in_its_time_though_the_run_is_set_aside(model, alice, rita, settings):
+    """Also one that came while a worker had the run, or after: nobody approves for whenever an administrator comes."""
+    settings.RUN_MAX_ATTEMPTS = 1
+    model.play([asks(), asks(to="late@example.com")], "Done.")
+    session = chat(alice)
+    first, second = calls(session)
+    run = last_run(session)
+    Run.objects.filter(pk=run.pk).update(status=RunStatus.QUEUED)
+    run = claim(run)
+    approve(first, rita)
+    die(run)
+    assert runs.claim(run.pk) is None
+    assert not calls(session, executable_until__isnull=False), "the other one is still to be decided"
+    approve(second, rita)
+    assert len(calls(session, executable_until__isnull=False)) == 2
+    pass_by(ToolCall.objects, "executable_until")
+    sweep()
+    assert statuses(session) == [Status.LAPSED] * 2
+
+
 def test_it_takes_no_message_while_a_run_is_set_aside(set_aside, alice):
     with pytest.raises(conversations.Busy):
         say(alice, "Hello?", set_aside)
