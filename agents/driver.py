@@ -10,8 +10,8 @@ from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, connection
 
 from agents import runtimes
 from agents.actions import conversations, runs
@@ -41,7 +41,7 @@ def advance(run_id: str) -> None:
         logger.debug("run %s was stopped or taken over", run.pk)
     except DatabaseError as error:
         logger.error("run %s: %s: %s; it is tried again", run.pk, type(error).__name__, _line(error))
-        _release(run, counted=not isinstance(error, (OperationalError, InterfaceError)))
+        _release(run, error)
 
 
 def _claim(run_id: str) -> Run | None:
@@ -55,11 +55,13 @@ def _claim(run_id: str) -> Run | None:
         return None
 
 
-def _release(run: Run, *, counted: bool) -> None:
-    """`counted`: the database was there and refused, so that trying again and again would not help."""
+def _release(run: Run, error: DatabaseError) -> None:
+    """Let it be tried again. Only what does not fit, and will not next time either, is an attempt of the run's."""
+    misfit = isinstance(error, (IntegrityError, DataError))
+    outage = isinstance(error, (OperationalError, InterfaceError))
     with contextlib.suppress(DatabaseError):
         connection.close()
-        runs.release(run, counted=counted)
+        runs.release(run, counted=misfit, at_once=misfit or outage)
 
 
 def _line(error: Exception) -> str:

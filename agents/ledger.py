@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import InterfaceError, OperationalError, connection
-from django.db.models import Prefetch
+from django.db.models import Prefetch, prefetch_related_objects
 
 from agents.actions import conversations, runs
 from agents.actions.catalogue import definition
@@ -196,8 +196,7 @@ class LedgerGate:
         if call.status in UNSETTLED:
             return self._wait_for(call)
         if call.status != Status.STARTED or call.epoch != self.run.epoch:
-            status, content = conversations.outcome(call)
-            return port.Settled(status == "success", content)
+            return _settled(call)
         return port.Started(
             arguments=call.arguments,
             timeout=registry.catalogue()[call.tool].timeout,
@@ -272,8 +271,7 @@ class LedgerGate:
         call.refresh_from_db()
         if call.status in UNSETTLED:
             return self._wait_for(call)
-        status, content = conversations.outcome(call)
-        return port.Settled(status == "success", content)
+        return _settled(call)
 
     def _store(self, state: dict[str, Any] | None) -> None:
         """In the caller's transaction, which holds the run: what waits to be stored."""
@@ -326,6 +324,12 @@ class LedgerGate:
                 raise
 
         return guarded
+
+
+def _settled(call: ToolCall) -> port.Settled:
+    prefetch_related_objects([call], DECISIONS)  # a call that was read anew has lost them
+    status, content = conversations.outcome(call)
+    return port.Settled(status == "success", content)
 
 
 def _readable(block: dict[str, Any]) -> dict[str, Any]:

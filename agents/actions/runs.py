@@ -101,9 +101,13 @@ def release_from_quarantine(run: Run, actor: str) -> bool:
     return bool(updated)
 
 
-def release(run: Run, *, counted: bool) -> None:
-    """Give the run back at once, after a fault of the database; `counted` as an attempt of the run's, or not."""
-    _mine(run).update(lease_until=Now(), attempts=F("attempts") - (0 if counted else 1))
+def release(run: Run, *, counted: bool, at_once: bool) -> None:
+    """Give the run back after a fault of the database: `counted` as an attempt of the run's, or not.
+
+    Not `at_once` where a person has something to do first, as in the middle of a deploy: then its lease runs out.
+    """
+    lease_until = Now() if at_once else Now() + settings.RUN_LEASE
+    _mine(run).update(lease_until=lease_until, attempts=F("attempts") - (0 if counted else 1))
 
 
 def beat(run: Run) -> bool:

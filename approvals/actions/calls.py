@@ -197,14 +197,14 @@ def _approved(call: ToolCall) -> bool:
 def _trust_stands(call: ToolCall) -> bool:
     """A revoke stops the call on which trust was given, and one that a dead worker had started by it.
 
-    Locked: the revoke waits for the claim, or wins.
+    A person who lets it run again decides anew. Locked: the revoke waits for the claim, or wins.
     """
     decision = call.decision()
-    wanted = {pk for pk in (call.trust_id, decision and decision.grant_id) if pk}
-    if not wanted:
+    grant_id = decision.grant_id if decision else call.trust_id
+    if grant_id is None:
         return True
-    grants = TrustGrant.objects.select_for_update().filter(pk__in=wanted).values_list("revoked_at", flat=True)
-    return list(grants) == [None] * len(wanted)
+    grant = TrustGrant.objects.select_for_update().filter(pk=grant_id).values_list("revoked_at", flat=True)
+    return list(grant) == [None]
 
 
 def lapse(call: ToolCall, fault: Fault, why: str = "", *, version: int | None = None) -> ToolCall:

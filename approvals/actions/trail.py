@@ -21,7 +21,7 @@ BATCH = 500  # chains that one checkpoint writes down: about 60 kB
 
 def checkpoint_if_due() -> int:
     """Write down where the chains end, if the last checkpoint is old; safe in many copies. Returns how many."""
-    if not _is_due():
+    if not _is_due() or not _moved().exists():
         return 0
     with audit.audited():
         audit.hold("")
@@ -45,12 +45,16 @@ def _is_due() -> bool:
 
 def _write_down() -> int:
     """All of it, in the caller's transaction, which holds the desk's chain: the next one sees no less than this."""
-    moved = AuditEntry.objects.filter(seq__gt=_since()).exclude(session="")
-    names = sorted(set(moved.order_by().values_list("session", flat=True).distinct()))
+    names = sorted(set(_moved().values_list("session", flat=True).distinct()))
     for start in range(0, len(names), BATCH):
         heads = AuditHead.objects.filter(chain__in=names[start : start + BATCH]).order_by("chain")
         audit.record(CHECKPOINT, "system", heads={head.chain: [head.position, head.hash] for head in heads})
     return len(names)
+
+
+def _moved() -> Any:
+    """Entries of chains that the last checkpoint may not have seen."""
+    return AuditEntry.objects.filter(seq__gt=_since()).exclude(session="").order_by()
 
 
 def _since() -> int:

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 
 from approvals import audit, triggers
 from approvals.actions import trail
@@ -313,6 +314,15 @@ def test_checkpoints_come_at_intervals(noted):
     assert trail.checkpoint_if_due() == 2
     note("s1")
     assert trail.checkpoint_if_due() == 0
+
+
+def test_an_idle_desk_only_reads(noted, monkeypatch):
+    """Each worker looks every few seconds."""
+    monkeypatch.setattr(trail, "EVERY", timedelta())
+    trail.checkpoint()
+    with CaptureQueriesContext(connection) as asked:
+        assert trail.checkpoint_if_due() == 0
+    assert all(each["sql"].startswith("SELECT") for each in asked)
 
 
 def test_a_checkpoint_is_written_in_parts(db, monkeypatch):

@@ -1,8 +1,19 @@
 """The tools, the agent or the database change while a run is under way: what is in the ledger stays true."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.core import mail
-from django.db import IntegrityError, OperationalError
+from django.db import (
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    connections,
+    transaction,
+)
+from django.db.models.functions import Now
 
 from agents import driver, ledger
 from agents.actions import conversations, runs
@@ -10,9 +21,23 @@ from agents.models import Run
 from agents.states import RunStatus
 from agents.tools import registry
 from approvals.actions import decisions
-from approvals.models import Tool, ToolCall, ToolPolicy
+from approvals.models import Tool, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Effect, Fault, Outcome, Status
-from tests.desk import approve, asks, calls, chat, die, last_run, pending, settle, statuses, trust, work
+from tests.desk import (
+    PAST,
+    approve,
+    asks,
+    calls,
+    chat,
+    claim,
+    die,
+    last_run,
+    pending,
+    settle,
+    statuses,
+    trust,
+    work,
+)
 from tests.fakes.model import Use
 
 
@@ -89,12 +114,16 @@ def test_what_has_run_is_told_though_the_tool_is_gone(half_done, rita, model, ra
     told_the_truth(half_done, rita, model, ran)
 
 
+@pytest.mark.parametrize("idempotent", [True, False], ids=["idempotent", "once only"])
 @pytest.mark.parametrize("gone", [True, False], ids=["gone", "changed"])
-def test_an_unknown_outcome_waits_for_a_person_all_the_same(half_done, rita, model, ran, monkeypatch, gone):
+def test_an_unknown_outcome_waits_for_a_person_all_the_same(
+    half_done, rita, model, ran, monkeypatch, gone, idempotent
+):
     """The deploy itself may have killed the worker in the middle of the tool."""
+    Tool.objects.filter(name="put").update(idempotent=idempotent)
     put = calls(half_done)[0]
     approve(pending(half_done), rita)
-    run = runs.claim(last_run(half_done).pk)
+    run = claim(last_run(half_done))
     ToolCall.objects.filter(pk=put.pk).update(status=Status.STARTED, epoch=run.epoch, result=None)
     die(run)
     if gone:
@@ -133,14 +162,12 @@ def test_an_approval_counts_that_came_in_the_place_of_another(model, alice, rita
     model.play(asks(), "Done.")
     session = chat(alice)
     call = trust(pending(session), rita)
-    known = ledger.reach
 
     def undo_and_approve(point, key):
         if point == "starting" and call.decisions.count() == 1:
             decisions.undo(call.pk, rita, call.version)
             call.refresh_from_db()
             approve(call, rita)
-        known(point, key)
 
     monkeypatch.setattr(ledger, "reach", undo_and_approve)
     work()
@@ -206,7 +233,9 @@ def test_what_trust_had_started_is_not_started_again_after_a_revoke(left_started
     ],
 )
 def test_policies_count_when_it_is_started_again(left_started, started_by, now, status):
+    """Trust that has ended since, but was not revoked, still covers what it had started."""
     call, ran_again = left_started(started_by)
+    TrustGrant.objects.update(expires_at=Now() - PAST)
     ToolPolicy.objects.filter(tool="put").update(effect=now)
     driver.advance(call.run)
     call.refresh_from_db()
@@ -224,7 +253,7 @@ def test_it_counts_from_when_it_was_started_again(left_started):
 @pytest.fixture(autouse=True)
 def one_transaction(monkeypatch):
     """A test is one transaction, whose connection has to stay."""
-    monkeypatch.setattr(driver.connection, "close", lambda: None)
+    monkeypatch.setattr(connection, "close", lambda: None)
 
 
 def test_what_was_recorded_is_not_told_as_an_error(model, alice, ran, monkeypatch):
@@ -250,10 +279,27 @@ def test_what_was_recorded_is_not_told_as_an_error(model, alice, ran, monkeypatc
 
 def test_a_run_that_the_database_refuses_is_set_aside(model, alice, monkeypatch, settings):
     """Not an outage: trying again and again would ask the model each time."""
+    session = refused(model, alice, monkeypatch, settings, IntegrityError)
+    assert last_run(session).status == RunStatus.QUARANTINED
+    assert len(model.heard) == settings.RUN_MAX_ATTEMPTS
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError, ProgrammingError])
+def test_an_outage_or_a_deploy_is_no_attempt(model, alice, monkeypatch, settings, error):
+    """A missing right or column comes with the next step of the deploy; until then it is tried now and then."""
+    session = refused(model, alice, monkeypatch, settings, error)
+    run = last_run(session)
+    assert (run.status, run.attempts) == (RunStatus.RUNNING, 0)
+    waits = Run.objects.filter(pk=run.pk, lease_until__gt=Now() + PAST).exists()
+    assert waits == (error is ProgrammingError)
+
+
+def refused(model, alice, monkeypatch, settings, error):
+    """More attempts than a run has, each of which the database ends."""
     model.play("Hello.", loop=True)
 
     def refuse(*args, **kwargs):
-        raise IntegrityError("it does not fit")
+        raise error("no")
 
     monkeypatch.setattr(conversations, "save_state", refuse)
     session = chat(alice)
@@ -262,5 +308,34 @@ def test_a_run_that_the_database_refuses_is_set_aside(model, alice, monkeypatch,
         if run.status == RunStatus.RUNNING:
             die(run)
         driver.advance(str(run.pk))
-    assert last_run(session).status == RunStatus.QUARANTINED
-    assert len(model.heard) == settings.RUN_MAX_ATTEMPTS
+    return session
+
+
+def test_a_run_does_not_end_while_a_person_lets_one_of_its_calls_run_again(model, alice, transactional_db):
+    """What is approved in that moment is seen: somebody has to cancel it."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    model.play(asks(), "Done.")
+    session = chat(alice)
+    call = pending(session)
+    Run.objects.update(status=RunStatus.QUEUED)
+    run = claim(last_run(session))
+    ToolCall.objects.update(status=Status.UNKNOWN)
+
+    def finish():
+        try:
+            with transaction.atomic():
+                runs.finish(run)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            runs.require_active(call.run)
+            finishing = pool.submit(finish)
+            with pytest.raises(TimeoutError):
+                finishing.result(0.3)
+            ToolCall.objects.update(status=Status.APPROVED)
+        finishing.result(20)
+    run = last_run(session)
+    assert (run.status, run.open_ends) == (RunStatus.DONE, True)

@@ -251,6 +251,19 @@ def test_an_approval_lapses_in_its_time_though_the_run_is_set_aside(model, alice
     assert statuses(session) == [Status.LAPSED] * 2
 
 
+def test_an_approval_that_came_before_a_run_was_set_aside_lapses_too(model, alice, rita, settings):
+    settings.RUN_MAX_ATTEMPTS = 1
+    model.play(asks(), "Done.")
+    session = chat(alice)
+    Run.objects.update(status=RunStatus.QUEUED)
+    run = claim(last_run(session))
+    approve(pending(session), rita)
+    assert not calls(session, executable_until__isnull=False)
+    die(run)
+    assert runs.claim(run.pk) is None
+    assert calls(session, executable_until__isnull=False)
+
+
 def test_it_takes_no_message_while_a_run_is_set_aside(set_aside, alice):
     with pytest.raises(conversations.Busy):
         say(alice, "Hello?", set_aside)

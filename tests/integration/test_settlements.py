@@ -14,6 +14,7 @@ from agents.states import RunStatus
 from agents.tools.registry import idempotency_key
 from approvals.actions import calls as call_actions
 from approvals.actions import decisions
+from approvals.actions import trust as trust_actions
 from approvals.errors import (
     AlreadyDecided,
     CommentRequired,
@@ -26,6 +27,7 @@ from approvals.errors import (
 )
 from approvals.models import AuditEntry, Decision, Tool, ToolCall, ToolPolicy, TrustGrant
 from approvals.permissions import CHAT_USERS
+from approvals.policy import REVIEWERS
 from approvals.states import Choice, Fault, Outcome, Status
 from tests.desk import (
     MAIL,
@@ -42,6 +44,7 @@ from tests.desk import (
     pending,
     settle,
     statuses,
+    trust,
     work,
 )
 from tests.fakes.model import Use
@@ -310,6 +313,7 @@ def test_it_undoes_a_decision(two, rita, remy, choice):
     decisions.undo(first.pk, rita, decided.version)
     first.refresh_from_db()
     assert (first.status, first.decided_at, first.version) == (Status.PENDING, None, 3)
+    assert first.decision() is None
     assert not TrustGrant.objects.filter(TrustGrant.live()).exists()
     deny(first, remy)
     approve(second, remy)
@@ -375,6 +379,57 @@ def test_it_does_not_undo_a_denial_the_model_has_heard_of(model, alice, rita):
     with pytest.raises(TooLate):
         decisions.undo(denied.pk, rita, denied.version)
     assert statuses(session) == [Status.DENIED]
+
+
+def test_it_does_not_undo_a_denial_that_a_worker_is_about_to_tell(model, alice, rita, monkeypatch):
+    model.play(asks(), "Well then.")
+    session = chat(alice)
+    denied = deny(pending(session), rita)
+    prepare = driver._prepare
+
+    def undo_meanwhile(run):
+        with pytest.raises(TooLate, match="has been told"):
+            decisions.undo(denied.pk, rita, denied.version)
+        return prepare(run)
+
+    monkeypatch.setattr(driver, "_prepare", undo_meanwhile)
+    work()
+    assert statuses(session) == [Status.DENIED]
+    assert last_run(session).status == RunStatus.DONE
+
+
+def test_it_does_not_undo_a_denial_of_an_earlier_turn(model, alice, rita):
+    model.play(asks(), asks(subject="Then this?"), "Done.")
+    session = chat(alice)
+    denied = deny(pending(session), rita)
+    work()
+    with pytest.raises(TooLate, match="has been told"):
+        decisions.undo(denied.pk, rita, denied.version)
+    assert statuses(session) == [Status.DENIED, Status.PENDING]
+
+
+def test_it_runs_again_though_the_trust_was_revoked_that_started_it(model, alice, rita):
+    """The person who says so decides anew."""
+    model.play(asks(), "Sent.", asks(subject="Again"), "Done.")
+    session = chat(alice)
+    trust(pending(session), rita)
+    work()
+    chat(alice, "Again.", session)
+    call = calls(session)[1]
+    assert call.trust_id
+    ToolCall.objects.filter(pk=call.pk).update(
+        status=Status.UNKNOWN, groups=f"|{REVIEWERS}|", version=2, finished_at=None, result=None
+    )
+    Run.objects.filter(pk=call.run).update(status=RunStatus.WAITING)
+    session.messages.filter(seq__gt=call.turn).delete()
+    trust_actions.revoke(call.trust_id, session.key, rita)
+    call.refresh_from_db()
+    ToolCall.objects.filter(pk=call.pk).update(started_at=Now() - timedelta(hours=1))
+    settle(call, rita, Outcome.RUN_AGAIN)
+    model.play("Done.")
+    work()
+    assert statuses(session) == [Status.SUCCEEDED] * 2
+    assert len(mail.outbox) == 3
 
 
 def test_it_undoes_no_decision_of_others(two, rita, remy):

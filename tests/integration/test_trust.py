@@ -12,6 +12,7 @@ from agents.tools import registry
 from approvals.actions import calls as call_actions
 from approvals.actions import trust as trust_actions
 from approvals.actions import verdicts
+from approvals.errors import AlreadyDecided, Stale
 from approvals.models import AuditEntry, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Fault, Status
 from tests.desk import asks, calls, chat, deny, kinds, pass_by, pending, statuses, trust, work
@@ -250,12 +251,19 @@ def test_it_is_not_granted_when_the_decision_is_lost(model, alice, rita, remy):
     model.play(asks(), "Done.")
     call = pending(chat(alice))
     deny(call, remy)
-    from approvals.errors import AlreadyDecided
-
     with pytest.raises(AlreadyDecided):
         trust(call, rita)
     assert not TrustGrant.objects.exists()
     assert ToolCall.objects.get().status == Status.DENIED
+
+
+def test_it_is_not_granted_for_what_the_reviewer_did_not_see(model, alice, rita):
+    """That comes out after the grant was stored."""
+    model.play(asks(), "Done.")
+    call = pending(chat(alice))
+    with pytest.raises(Stale):
+        trust(call, rita, digest="0" * 64)
+    assert not TrustGrant.objects.exists()
 
 
 def test_tools_cannot_reach_it(session):

@@ -10,15 +10,17 @@ from django.core import mail
 from django.db import ProgrammingError, connection, transaction
 from django.db.models import F
 
+from agents import ledger
 from agents.actions.catalogue import register_local
 from agents.models import Run
 from agents.states import RunStatus
-from approvals.actions import trail
+from approvals.actions import decisions, trail
 from approvals.models import ApiToken, AuditEntry, Decision, Tool, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Status
 from tests.desk import (
     MAIL,
     approve,
+    asks,
     calls,
     chat,
     deny,
@@ -90,6 +92,28 @@ def test_it_uses_trust_and_hears_of_denials(worker, model, alice, rita):
     with worker():
         work()
     assert statuses(other) == [Status.DENIED]
+
+
+def test_it_hears_of_a_denial_that_came_in_the_place_of_an_approval(worker, model, alice, rita, monkeypatch):
+    """The worker has read the call with the first decision, and reads it anew."""
+    model.play(asks(), "Well then.")
+    session = chat(alice)
+    call = approve(pending(session), rita)
+
+    def undo_and_deny(point, key):
+        if point == "starting":
+            with connection.cursor() as cursor:
+                cursor.execute("RESET ROLE")
+                decisions.undo(call.pk, rita, call.version)
+                call.refresh_from_db()
+                deny(call, rita, "On second thought.")
+                cursor.execute("SET ROLE nod_test_worker")
+
+    monkeypatch.setattr(ledger, "reach", undo_and_deny)
+    with worker():
+        work()
+    assert statuses(session) == [Status.DENIED]
+    assert "On second thought." in model.told()[0]
 
 
 def test_it_takes_over_and_sweeps(worker, model, alice, rita):

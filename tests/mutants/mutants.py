@@ -72,7 +72,7 @@ MUTANTS = (
         DECISIONS,
         "@audit.audited(durable=True)\ndef _decide(",
         "def _decide(",
-        _in("integration", "trust", "it_is_not_granted_when_the_decision_is_lost"),
+        _in("integration", "trust", "it_is_not_granted_for_what_the_reviewer_did_not_see"),
     ),
     Mutant(
         "a decision wakes its run",
@@ -89,11 +89,54 @@ MUTANTS = (
         _in("integration", "settlements", "it_undoes_a_decision"),
     ),
     Mutant(
+        "what the model is about to be told is not undone",
+        RUNS,
+        "if told or (status == RunStatus.RUNNING and call.status == Status.DENIED):",
+        "if told:",
+        _in("integration", "settlements", "it_does_not_undo_a_denial_that_a_worker_is_about_to_tell"),
+    ),
+    Mutant(
         "what the model has been told is not undone",
         RUNS,
         "if told or (status == RunStatus.RUNNING and call.status == Status.DENIED):",
-        "if False:",
-        (*_in("integration", "settlements", "it_does_not_undo_a_denial_the_model_has_heard_of"),),
+        "if status == RunStatus.RUNNING and call.status == Status.DENIED:",
+        _in("integration", "settlements", "it_does_not_undo_a_denial_of_an_earlier_turn"),
+    ),
+    Mutant(
+        "who lets a call run again decides anew",
+        CALLS,
+        "grant_id = decision.grant_id if decision else call.trust_id",
+        "grant_id = call.trust_id or (decision.grant_id if decision else None)",
+        _in("integration", "settlements", "it_runs_again_though_the_trust_was_revoked_that_started_it"),
+    ),
+    Mutant(
+        "what trust had started is not started again after a revoke",
+        CALLS,
+        "grant_id = decision.grant_id if decision else call.trust_id",
+        "grant_id = decision.grant_id if decision else None",
+        _in("integration", "deploys", "what_trust_had_started_is_not_started_again_after_a_revoke"),
+    ),
+    Mutant(
+        "what is in the ledger is told, whatever the code is by now",
+        LEDGER,
+        "        call = self._find(use)\n        if call is not None:\n            return self._known(call)\n",
+        "        use = self._whole(use)\n        call = self._find(use)\n        if call is not None:\n"
+        "            return self._known(call)\n",
+        _in("integration", "deploys", "what_has_run_is_told_though_the_agent_lost_the_tool"),
+    ),
+    Mutant(
+        "what was recorded is not told as an error",
+        LEDGER,
+        "            mine = runs.still_mine(self.run)\n        except Exception as error:",
+        "            mine = True\n        except Exception as error:",
+        _in("integration", "deploys", "what_was_recorded_is_not_told_as_an_error"),
+    ),
+    Mutant(
+        "an approval lapses in its time though its run was set aside",
+        RUNS,
+        "    _let_windows_run(str(run.pk))\n",
+        "",
+        _in("integration", "runs", "an_approval_that_came_before_a_run_was_set_aside_lapses_too"),
     ),
     Mutant(
         "an undo takes the edit back too",
@@ -107,7 +150,7 @@ MUTANTS = (
         "an approval lapses when nobody used it in time",
         CALLS,
         "usable = Q(executable_until__gt=Now())",
-        "usable = Q()",
+        "usable = Q(pk=call.pk)",
         _in("integration", "loop", "it_refuses_an_approval_that_came_too_late"),
     ),
     Mutant(
@@ -135,13 +178,6 @@ MUTANTS = (
         "return decision.choice != Choice.DENY and decision.digest == call.digest",
         "return decision.choice != Choice.DENY",
         _in("integration", "loop", "it_refuses_arguments_and_digest_that_were_forged_together"),
-    ),
-    Mutant(
-        "a tool that was defined anew does not run",
-        CALLS,
-        "    if judged.tool.definition != call.definition:\n        return _fault(Fault.DEFINITION)\n",
-        "",
-        _in("integration", "loop", "it_refuses_a_definition_that_changed"),
     ),
     Mutant(
         "code that is not in the catalogue does not run",
@@ -174,8 +210,8 @@ MUTANTS = (
     Mutant(
         "an approved call runs for what was approved, not for what is asked now",
         LEDGER,
-        "            if not _same(call, use):\n                return calls.lapse(call, Fault.REQUEST)\n",
-        "",
+        "return None if _same(call, self._whole(use)) else Fault.REQUEST",
+        "return None",
         _in(
             "integration",
             "loop",
@@ -275,7 +311,7 @@ MUTANTS = (
     Mutant(
         "a run goes on when all of its calls are decided, not before",
         RUNS,
-        "done = Run.objects.filter(~Exists(unsettled), pk=run_id)",
+        "done = Run.objects.filter(~Exists(_unsettled(run_id)), pk=run_id)",
         "done = Run.objects.filter(pk=run_id)",
         _in("integration", "settlements", "siblings_wait_for_the_unknown_one"),
     ),
@@ -438,8 +474,8 @@ MUTANTS = (
     Mutant(
         "a tail that was cut is not covered up by the next entry",
         AUDIT,
-        "if before and not chain.seal_is_genuine(",
-        "if False and not chain.seal_is_genuine(",
+        "if chain.seal_is_genuine(settings.AUDIT_KEYS, name, before, head.hash, head.seal):",
+        "if True:",
         _in("integration", "audit", "it_keeps_the_evidence_of_a_tail_that_was_cut"),
     ),
     Mutant(
