@@ -127,6 +127,7 @@ def _begin(request: Request) -> HttpResponse:
 def _new(request: Request, status: int = 200, text: str = "", error: str = "") -> HttpResponse:
     agents = list(Agent.objects.filter(active=True))
     context = {"sessions": _sessions(request), "agents": agents, "text": text, "error": error}
+    context["chosen_agent"] = request.POST.get("agent", "")
     template = "chat_new.html#new" if wants(request, "chat") else "chat_new.html"
     return render(request, template, context, status=status)
 

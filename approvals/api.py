@@ -48,14 +48,20 @@ class Token(HttpBearer):
         self.scopes = frozenset(scopes)
 
     def authenticate(self, request: HttpRequest, token: str) -> User | None:
-        found = tokens.find(token)
-        if found is None:
-            return None
-        if not self.scopes & set(found.scopes):
+        user = recognise(request, token)
+        if user and not self.scopes & request.scopes:  # type: ignore[attr-defined]
             raise MissingScope(f"This needs a token with the scope {' or '.join(sorted(self.scopes))}.")
-        request.user = found.user
-        request.scopes = frozenset(found.scopes)  # type: ignore[attr-defined]
-        return found.user
+        return user
+
+
+def recognise(request: HttpRequest, token: str) -> User | None:
+    """Whose token it is: they make the request, with its scopes. None where it is not valid (any more)."""
+    found = tokens.find(token)
+    if found is None:
+        return None
+    request.user = found.user
+    request.scopes = frozenset(found.scopes)  # type: ignore[attr-defined]
+    return found.user
 
 
 def person(request: HttpRequest) -> User:
@@ -306,8 +312,16 @@ def _shown(call: ToolCall) -> dict[str, Any]:
 def _find(request: HttpRequest, call_id: UUID) -> dict[str, Any]:
     call = with_people(_party(request)).filter(pk=call_id).first()
     if call is None:
-        raise NotFound("There is no such call, or it is not yours to see.")
+        raise NotFound(decisions.NO_CALL)
     return call_out(call)
+
+
+def _find_anew(request: HttpRequest, call_id: UUID) -> dict[str, Any]:
+    """For who waits: the token may have been revoked meanwhile, or a right of its owner's. Raises NotFound."""
+    key = request.headers["Authorization"].partition(" ")[2]
+    if recognise(request, key.strip()) is None:
+        raise NotFound(decisions.NO_CALL)
+    return _find(request, call_id)
 
 
 def _party(request: HttpRequest) -> QuerySet[ToolCall]:
@@ -326,7 +340,7 @@ async def _once_decided(request: HttpRequest, call: dict[str, Any], seconds: flo
     until = loop.time() + seconds
     async with _doorbells(call["session"]) as rang:
         while True:
-            call = await sync_to_async(_find)(request, UUID(call["id"]))
+            call = await sync_to_async(_find_anew)(request, UUID(call["id"]))
             left = until - loop.time()
             if call["status"] != Status.PENDING or left <= 0:
                 return call

@@ -273,11 +273,15 @@ class Card:
     @cached_property
     def before(self) -> dict[str, Any]:
         """How this tool fared for this requester lately; the call itself does not count."""
+        seen = permissions.visible_calls(self.user).filter(tool=self.call.tool).exclude(pk=self.call.pk)
         made = Decision.objects.filter(
-            call__tool=self.call.tool, requested_by=self.call.requested_by_id, at__gt=self.now - REMEMBERED
-        ).exclude(call=self.call.pk)
-        denied = Count("pk", filter=Q(choice=Choice.DENY))
-        counts = made.aggregate(all=Count("pk"), denied=denied)
+            call__in=seen,
+            requested_by=self.call.requested_by_id,
+            at__gt=self.now - REMEMBERED,
+            undone_at=None,
+        )
+        denied = Count("call", filter=Q(choice=Choice.DENY), distinct=True)
+        counts = made.aggregate(all=Count("call", distinct=True), denied=denied)
         last = made.select_related("by").last() if counts["all"] else None
         return {"approved": counts["all"] - counts["denied"], "denied": counts["denied"], "last": last}
 

@@ -41,6 +41,13 @@ _ALIKE = dict(
 )
 
 
+# Of the Latin script itself, but of no language's alphabet: phonetic letters and small capitals (UTS 39, confusables).
+_PHONETIC = dict(zip("ɑɡɪɢʙʜʟɴʀʏǀᴀᴄᴅᴇᴊᴋᴍᴏᴘᴛᴜᴠᴡᴢꜰꜱ", "agigbhlnrylacdejkmoptuvwzfs", strict=True))
+# Letters of languages that pass for others where an address stands.
+_IN_ADDRESSES = {"ı": "i", "丨": "l", "ㅣ": "l", "〇": "o", "ー": "-"}
+_READ_AS = _ALIKE | _PHONETIC | _IN_ADDRESSES
+
+
 @dataclass(frozen=True)
 class Trick:
     """One character that does not look like what it is."""
@@ -72,7 +79,7 @@ def warning(text: str) -> str:
     hidden = [trick for trick in found if not trick.alike and trick.char not in _TURNING]
     parts = []
     if alike:
-        parts.append(f"{_count(alike, 'look-alike character')}: {_scripts(alike)}.{_reads_like(text, alike)}")
+        parts.append(f"{_count(alike, 'look-alike character')}: {_scripts(alike)}.{_reads_like(text, found)}")
     if turning:
         parts.append(
             f"{_count(turning, 'character')} that can turn the direction of text round ({_codes(turning)})."
@@ -114,8 +121,8 @@ def _alike(text: str) -> Iterator[int]:
             yield from (at for at in range(*segment.span()) if text[at] in _ALIKE_SIGNS)
         if _HOST.search(letters):
             for word in _WORD.finditer(text, *segment.span()):
-                odd = [at for at in range(*word.span()) if _foreign(text[at])]
-                if odd and all(text[at] in _ALIKE for at in odd):
+                odd = [at for at in range(*word.span()) if _foreign(text[at]) or text[at] in _IN_ADDRESSES]
+                if odd and all(text[at] in _READ_AS for at in odd):
                     yield from odd
 
 
@@ -125,7 +132,9 @@ def _latin(char: str) -> bool:
 
 @cache
 def _foreign(char: str) -> bool:
-    """A letter that is neither Latin nor of a script that is freely mixed with Latin."""
+    """A letter of no Latin alphabet, nor of a script that is freely mixed with Latin."""
+    if char in _PHONETIC:
+        return True
     if char.isascii() or unicodedata.category(char)[0] not in "LN":
         return False
     name = unicodedata.name(char, "")
@@ -153,20 +162,25 @@ def _scripts(found: list[Trick]) -> str:
 def _script(char: str) -> str:
     name = unicodedata.name(char, "unnamed")
     first = name.split(" ")[0]
-    if char in _ALIKE_SIGNS or first in ("MATHEMATICAL", "FULLWIDTH", "MODIFIER", "DOUBLE-STRUCK"):
+    if (
+        char in _PHONETIC
+        or char in _ALIKE_SIGNS
+        or first in ("MATHEMATICAL", "FULLWIDTH", "MODIFIER", "DOUBLE-STRUCK")
+    ):
         return name.lower()
     return first.capitalize()
 
 
 def _reads_like(text: str, found: list[Trick]) -> str:
-    """What the first word with look-alikes would be read as, where that is clear."""
-    word = next((w for w in re.finditer(r"\S+", text) if w.start() <= found[0].at < w.end()), None)
+    """What the first word with look-alikes would be read as, where that is clear. Never with what is hidden in it."""
+    first = next(trick.at for trick in found if trick.alike)
+    word = next((w for w in re.finditer(r"\S+", text) if w.start() <= first < w.end()), None)
     if word is None or len(word.group()) > 80:
         return ""
     odd = [trick.char for trick in found if word.start() <= trick.at < word.end()]
-    if not all(char in _ALIKE for char in odd):
+    if not all(char in _READ_AS for char in odd):
         return ""
-    return f" This is not “{''.join(_ALIKE.get(char, char) for char in word.group()).strip('.,;:!?')}”."
+    return f" This is not “{''.join(_READ_AS.get(char, char) for char in word.group()).strip('.,;:!?')}”."
 
 
 def deceptive(value: Any) -> bool:

@@ -16,11 +16,12 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from approvals.origin import SameOrigin  # noqa: E402
 from hitl_site.handlers import OneThread, by_duration  # noqa: E402
+from hitl_site.outage import SocketsAway  # noqa: E402
 from hitl_site.routing import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
         "http": by_duration(OneThread(), patient),
-        "websocket": SameOrigin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        "websocket": SameOrigin(SocketsAway(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))),
     }
 )

@@ -6,6 +6,7 @@ clients that wait in threads, from which they cannot be called back when they ar
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
@@ -28,6 +29,31 @@ class ExpiredLogin(MiddlewareMixin):
             return response
         address = f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': _page(request)})}"
         return HttpResponse(status=401, headers={"HX-Redirect": address, "Cache-Control": "no-store"})
+
+
+class TooMuch(MiddlewareMixin):
+    """A form larger than Django takes is refused with a sentence. Django would log it as an attack, with a trace."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        sent = request.META.get("CONTENT_LENGTH") or "0"
+        if request.path.startswith("/api/") or not sent.isdecimal() or int(sent) <= most:
+            return None
+        text = f"Nod takes at most {most // 1024**2} MB at once. Go back, and send less.\n"
+        return HttpResponse(text, status=413, content_type="text/plain; charset=utf-8")
+
+
+class OnePerson(MiddlewareMixin):
+    """A page that somebody else is signed in for by now, in another tab, is loaded anew before it does anything.
+
+    Its fragments carry the new person's token, while its head still names the old one.
+    """
+
+    def process_view(self, request: HttpRequest, *view: Any) -> HttpResponse | None:
+        page_of = request.headers.get("X-Nod-Person")
+        if not page_of or not request.user.is_authenticated or page_of == str(request.user.pk):
+            return None
+        return HttpResponse(status=409, headers={"HX-Refresh": "true", "Cache-Control": "no-store"})
 
 
 class CalmNotFound(MiddlewareMixin):

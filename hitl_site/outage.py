@@ -15,6 +15,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template import loader
 from django.utils.deprecation import MiddlewareMixin
 
+from approvals.sockets import TRY_AGAIN
+
 logger = logging.getLogger("nod.web")
 
 DOWN = (OperationalError, InterfaceError)
@@ -66,6 +68,31 @@ class DatabaseAway(MiddlewareMixin):
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         return _answer(exception) if isinstance(exception, DOWN) else None
+
+
+class SocketsAway:
+    """Closes sockets whose person nobody can look up, so that they come back. One log line for each outage."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        opened = False
+
+        async def sent(message: Any) -> None:
+            nonlocal opened
+            opened = opened or message["type"] == "websocket.accept"
+            await send(message)
+
+        try:
+            await self.inner(scope, receive, sent)
+        except DOWN as error:
+            note(error)
+            if (
+                not opened
+            ):  # a refused handshake looks like a network fault to a browser; a close code does not
+                await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": TRY_AGAIN})
 
 
 def _answer(error: Exception) -> HttpResponse:

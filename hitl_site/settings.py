@@ -56,6 +56,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "hitl_site.handlers.StaticFiles",
     "csp.middleware.CSPMiddleware",
+    "hitl_site.middleware.TooMuch",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -66,6 +67,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "hitl_site.middleware.ExpiredLogin",
+    "hitl_site.middleware.OnePerson",
     "hitl_site.middleware.CalmNotFound",
 ]
 ROOT_URLCONF = "hitl_site.urls"

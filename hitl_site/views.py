@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
+from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template import loader
@@ -60,4 +61,14 @@ def broken(request: HttpRequest) -> HttpResponse:
 def _error(request: HttpRequest, template: str, status: int, why: str = "") -> HttpResponse:
     """The page; only its message where htmx puts it into another page."""
     part = f"{template}#message" if getattr(request, "htmx", False) else template
-    return render(request, part, {"why": why}, status=status)
+    try:
+        return render(request, part, {"why": why}, status=status)
+    finally:
+        _give_back()
+
+
+def _give_back() -> None:
+    """Django's async handler makes error pages in a thread of no request, and would leave a connection there."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()

@@ -13,7 +13,7 @@
   };
 
   // --- Drafts: typed text lives in this tab until it was sent ---
-  const slot = (field) => `nod:draft:${field.dataset.draft}`;
+  const slot = (field) => `nod:draft:${document.body.dataset.person}:${field.dataset.draft}`;
   const drafts = (root) => root.querySelectorAll("textarea[data-draft]");
   const restore = (root) =>
     drafts(root).forEach((field) => {
@@ -61,6 +61,7 @@
     if (!last || asked.get(detail.xhr) >= limit) return;
     detail.shouldSwap = false;
     if (refresh) nodRefresh();
+    else if (wrote(detail) && detail.xhr.status >= 400) nod.warn("What you did before was not taken. Look at that page again.");
   });
 
   // --- Buttons that wait for a text ---
@@ -100,12 +101,19 @@
       hiding = setTimeout(() => { toast.hidden = true; }, 8000);
     },
   };
+  // What pages fetch by themselves fails without a word: they fetch it again.
   const wrote = (detail) => detail.requestConfig?.verb === "post";
-  const silence = "Nod did not answer. Look at the page again before you repeat it.";
+  const chose = (detail) => detail.requestConfig && !detail.requestConfig.elt.getAttribute("hx-trigger");
+  function warn(detail, what) {
+    if (wrote(detail)) nod.warn(`${what} Look at the page again before you repeat it.`);
+    else if (chose(detail)) nod.warn(`${what} What you see is what was there before. Try again.`);
+  }
   ["htmx:sendError", "htmx:timeout"].forEach((name) =>
-    document.addEventListener(name, ({ detail }) => { if (wrote(detail)) nod.warn(silence); }));
+    document.addEventListener(name, ({ detail }) => warn(detail, "Nod did not answer.")));
   document.addEventListener("htmx:responseError", ({ detail }) => {
-    if (detail.xhr.status >= 500 && wrote(detail)) nod.warn("Something broke on the server. Look at the page again before you repeat it.");
+    const { status } = detail.xhr;
+    warn(detail, status === 503 ? "The database does not answer." : status >= 500 ? "Something broke on the server."
+      : `Nod did not take it (${status}); it may be too long.`);
   });
 
   function arrived(root) {

@@ -15,8 +15,15 @@
   let stood = top();
   const heed = () => { if (stood !== (stood = top())) changedAt = performance.now(); };
   new ResizeObserver(heed).observe(document.body);
-  const armed = () => { heed(); return performance.now() - changedAt >= QUIET; };
-  const tooSoon = () => nod.warn("Not taken: the card had only just appeared, or moved. Look at it, then decide.");
+  // Whoever has chosen another call means that one, which is on its way.
+  let choosing;
+  document.addEventListener("htmx:beforeRequest", ({ detail }) => {
+    if (detail.target.id === "desk-detail" && detail.elt.matches(".row")) choosing = detail.xhr;
+  });
+  document.addEventListener("htmx:afterRequest", ({ detail }) => { if (detail.xhr === choosing) choosing = undefined; });
+  const armed = () => { heed(); return !choosing && performance.now() - changedAt >= QUIET; };
+  const tooSoon = () => nod.warn(choosing ? "Not taken: another call is on its way. Look at it, then decide."
+    : "Not taken: the card had only just appeared, or moved. Look at it, then decide.");
   const visible = (element) => !!element && element.getClientRects().length > 0;
   const openPanel = () => document.querySelector(".panel:not([hidden])");
 

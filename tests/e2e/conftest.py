@@ -30,6 +30,7 @@ Profiles = Callable[[System, str], BrowserContext]
 # away; htmx logs afterRequest as an error for requests that got no answer, and only for these.
 EXPECTED = (
     "the server responded with a status of 4",
+    "Response Status Error Code 4",  # htmx, of the same
     "ERR_INTERNET_DISCONNECTED",
     "ERR_CONNECTION",
     "WebSocket",

@@ -11,6 +11,7 @@ from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.contrib.auth.models import Group, Permission, User
 from django.core import mail
+from django.db.models.functions import Now
 from django.test import AsyncClient, Client
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -654,6 +655,15 @@ async def test_it_waits_until_it_is_decided(live, waiting, call, rita):
     assert time.monotonic() - began < 9, "the doorbell, not the look every 10 s"
     assert response.json()["status"] == "denied"
     assert live.groups[events.group(events.session_topic(call.session))] == set()
+
+
+async def test_who_waits_loses_what_they_may_not_see_any_more(live, waiting, call, rita):
+    request = asyncio.create_task(waiting(60))
+    await heard_on(live, events.group(events.session_topic(call.session)))
+    await sync_to_async(ApiToken.objects.update)(revoked_at=Now())
+    await sync_to_async(deny)(call, rita)
+    response = await asyncio.wait_for(request, 9)
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
 
 
 async def test_it_answers_at_the_end_of_the_wait(waiting):

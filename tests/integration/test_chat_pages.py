@@ -194,6 +194,20 @@ def test_it_lets_people_choose_where_there_are_several_agents(as_alice):
     assert "Writer" in text(as_alice.get(NEW))
 
 
+def test_it_keeps_the_chosen_agent_beside_a_refused_text(as_alice):
+    Agent.objects.create(slug="second", name="Second")
+    page = text(as_alice.post(NEW, {"agent": "second", "text": " "}))
+    assert '<option value="second" selected>' in page
+
+
+def test_a_message_from_an_earlier_page_leads_to_the_newest(as_alice, session):
+    """As the page of a fragment it would be replaced by the earlier one at the next doorbell."""
+    newest, earlier = (text(as_alice.get(page_of(session) + query)) for query in ("", "?before=1"))
+    assert 'id="composer" method="post"' in earlier
+    assert "hx-post" in newest[newest.index('id="composer"') :][:300]
+    assert "hx-post" not in earlier[earlier.index('id="composer"') :][:300]
+
+
 def test_it_says_that_there_is_no_agent(as_alice):
     Agent.objects.update(active=False)
     assert "No agent is at work" in text(as_alice.get(NEW))

@@ -2,12 +2,14 @@
 
 import asyncio
 import threading
+from typing import Any
 
 import httpx
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.handlers.asgi import ASGIHandler
+from django.db import connection, connections
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import path
@@ -114,6 +116,27 @@ async def test_both_guard_alike(live, rita, method, address, status, signed_in):
     assert {"content-security-policy", "x-frame-options", "x-content-type-options"} <= set(quick.headers)
     if signed_in:
         assert quick.status_code == status
+
+
+async def test_an_error_page_keeps_no_connection(live, rita):
+    """Django makes it in a thread that belongs to no request: sixteen of these would hold all that there are."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has no pool")
+    client = Client()
+    await sync_to_async(client.force_login)(rita)
+    await sync_to_async(connections.close_all)()
+    before = _taken()
+    for _ in range(3):
+        cookie = f"sessionid={client.cookies['sessionid'].value}"
+        assert (await get(asgi.application, "/no/such/page?wait=1", Cookie=cookie)).status_code == 404
+    assert _taken() == before
+
+
+def _taken():
+    """How many connections are out of the pool."""
+    pool: Any = connection.pool  # type: ignore[attr-defined]  # PostgreSQL's
+    stats = pool.get_stats()
+    return stats["pool_size"] - stats["pool_available"]
 
 
 # --- Files -------------------------------------------------------------------------------------------------

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from channels.testing import WebsocketCommunicator
 from django.db import InterfaceError, OperationalError
 
 from approvals import views
 from approvals.actions import tokens
-from hitl_site import outage
+from hitl_site import asgi, outage
 
 pytestmark = pytest.mark.usefixtures("desk")
 
@@ -86,3 +87,22 @@ def test_the_api_says_it_as_a_problem(client, rita, token, away, monkeypatch, ca
     away(tokens, "find")
     assert client.get("/api/v1/calls", headers=headers).status_code == 503
     assert len(lines(caplog)) == 2, "one for each outage"
+
+
+# --- Sockets -----------------------------------------------------------------------------------------------
+async def test_a_socket_is_closed_to_come_back(live, monkeypatch, caplog):
+    """Whoever it belongs to cannot be looked up; a trace for each of them would fill the log."""
+
+    async def broken(scope):
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr("channels.auth.get_user", broken)
+    for _ in range(3):
+        socket = WebsocketCommunicator(
+            asgi.application,
+            "/ws/approvals/",
+            headers=[(b"host", b"testserver"), (b"origin", b"http://testserver")],
+        )
+        assert (await socket.connect())[0]
+        assert (await socket.receive_output())["code"] == 4503
+    assert len(lines(caplog)) == 1

@@ -122,6 +122,17 @@ def test_demo_people_lose_their_tokens_without_the_demo(client, clara, alice, to
 
 
 # --- Changes by administrators -------------------------------------------------------------------------------
+@pytest.mark.parametrize(("page_of", "status"), [("alice", 409), ("clara", 200), ("", 200)])
+def test_a_page_of_somebody_else_is_loaded_anew(client, clara, alice, page_of, status):
+    """They signed in in another tab; what the old page does would be done in their name."""
+    client.force_login(clara)
+    person = str(User.objects.get(username=page_of).pk) if page_of else ""
+    headers = {"HX-Request": "true", "HX-Target": "chat", "X-Nod-Person": person}
+    response = client.get(reverse("agents:new"), headers=headers)
+    assert response.status_code == status
+    assert response.headers.get("HX-Refresh") == ("true" if status == 409 else None)
+
+
 def test_it_writes_down_a_changed_group_of_a_person(office, clara):
     group = Group.objects.get(name=REVIEWERS)
     [entry] = change(office, clara, groups=[group.pk])

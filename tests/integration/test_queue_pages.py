@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import Group
 from django.db import connection
+from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -296,6 +297,20 @@ def test_it_shows_what_happened_before(as_rita, alice, remy):
     settle(ask(alice), remy, Choice.DENY, Status.DENIED, "No.")
     html = text(as_rita.get(page_of(ask(alice))))
     assert "1 approved, 1 denied in 30 days · last: denied by remy" in html
+
+
+def test_what_happened_before_is_what_stands(as_rita, alice, remy, rita):
+    """Neither a decision that was undone, nor one twice, nor one that the reviewer may not see."""
+    undone, twice, hidden = (ask(alice) for _ in range(3))
+    for call in (undone, twice, hidden):
+        settle(call, remy)
+    Decision.objects.filter(call=undone).update(undone_at=Now())
+    again = Decision.objects.get(call=twice)
+    again.pk = None
+    again.save()
+    ToolCall.objects.filter(pk=hidden.pk).update(groups="|finance|")
+    html = text(as_rita.get(page_of(ask(alice))))
+    assert "1 approved, 0 denied in 30 days" in html
 
 
 def test_it_gives_an_administrator_no_buttons(client, admin, call):

@@ -69,6 +69,34 @@ def test_it_says_what_a_look_alike_would_be_read_as():
     )
 
 
+@pytest.mark.parametrize(
+    ("address", "read"),
+    [
+        ("billing@micr\u1d0fs\u1d0fft.com", "billing@microsoft.com"),
+        ("x@\u0261oogle.com", "x@google.com"),
+        ("p\u0251ypal.com", "paypal.com"),
+        ("paypa\u4e28.com", "paypal.com"),
+        ("paypa\u3163.com", "paypal.com"),
+        ("m\u0131crosoft.com", "microsoft.com"),
+    ],
+)
+def test_it_marks_look_alikes_of_the_latin_script_and_of_scripts_that_mix_with_it(address, read):
+    assert f"This is not “{read}”." in warning(address)
+
+
+@pytest.mark.parametrize(
+    "text", ["Sınıfın listesi ılık", "東京タワーに行く Tokyoー", "Ŋɔŋlɔ ɛ", "Straße, Łódź, año"]
+)
+def test_it_marks_no_letters_of_languages(text):
+    assert not warning(text)
+
+
+@pytest.mark.parametrize("hidden", ["\ud800", "\u202e", "\u200b"])
+def test_what_it_says_holds_nothing_that_is_hidden(hidden):
+    """The sentence itself is shown as it is."""
+    assert hidden not in warning(f"\u0430pple{hidden}@x.com")
+
+
 def test_it_finds_a_host_that_is_wholly_of_look_alikes():
     assert "5 look-alike characters" in warning("\u0430\u0440\u0440\u04cf\u0435.com")
 
