@@ -21,6 +21,8 @@ from agents.runtimes import port
 from approvals import events
 from approvals.errors import LostClaim
 from approvals.failpoints import reach
+from approvals.models import Tool
+from approvals.prepared import Select, Slot
 
 logger = logging.getLogger("nod.driver")
 
@@ -83,7 +85,7 @@ async def _drive(run: Run) -> None:
 
 def _prepare(run: Run) -> tuple[LedgerGate, port.Job, bool]:
     agent = run.session.agent
-    names = tuple(agent.tools.values_list("name", flat=True))
+    names = tuple(_TOOLS(agent=agent.pk))
     rows = conversations.newest(run.session)
     gate = LedgerGate(run, names, rows[-1] if rows else None)
     messages = conversations.for_model(rows)
@@ -101,6 +103,9 @@ def _prepare(run: Run) -> tuple[LedgerGate, port.Job, bool]:
         gate=gate,
     )
     return gate, job, resuming
+
+
+_TOOLS = Select(lambda: Tool.objects.filter(agents=Slot("agent")).order_by("name").values_list("name"))
 
 
 async def _play(run: Run, gate: LedgerGate, job: port.Job, stream: port.Events) -> None:

@@ -11,9 +11,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.db import InterfaceError, OperationalError, connection
-from django.db.models import Prefetch, prefetch_related_objects
 
 from agents.actions import conversations, runs
 from agents.actions.catalogue import definition
@@ -28,13 +26,10 @@ from approvals.digest import canonical
 from approvals.errors import DefinitionChanged, InvalidArguments, LostClaim, NotFound
 from approvals.failpoints import reach
 from approvals.fields import storable
-from approvals.models import Decision, ToolCall
+from approvals.models import ToolCall
+from approvals.prepared import Select, Slot
 from approvals.states import UNSETTLED, Effect, Fault, Status
 
-SECRETS = [
-    f"by__{field.name}" for field in User._meta.concrete_fields if field.name not in ("id", "username")
-]
-DECISIONS = Prefetch("decisions", Decision.objects.select_related("by").defer(*SECRETS))
 REPEATED = "Invalid call: its id was used before in this session. Nothing was done."
 CHANGED = "Cancelled: the call is not what was asked for. Nothing was done."
 
@@ -288,8 +283,8 @@ class LedgerGate:
         """The ledger's row; those of a whole message are looked up at once."""
         if not self._looked_up:
             ids = {use.id, *filter(_usable, self._order)}
-            found = ToolCall.objects.filter(session=self.session.key, tool_use_id__in=ids)
-            self._known_calls = {call.tool_use_id: call for call in found.prefetch_related(DECISIONS)}
+            found = (_CALL.first(session=self.session.key, use=each) for each in ids)
+            self._known_calls = {call.tool_use_id: call for call in found if call}
             self._looked_up = True
         return self._known_calls.get(use.id)
 
@@ -326,8 +321,10 @@ class LedgerGate:
         return guarded
 
 
+_CALL = Select(lambda: ToolCall.objects.filter(session=Slot("session"), tool_use_id=Slot("use")).order_by())
+
+
 def _settled(call: ToolCall) -> port.Settled:
-    prefetch_related_objects([call], DECISIONS)  # a call that was read anew has lost them
     status, content = conversations.outcome(call)
     return port.Settled(status == "success", content)
 

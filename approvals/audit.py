@@ -121,12 +121,36 @@ def _append(name: str, entries: list[AuditEntry], head: Taken) -> None:
     for each in entries:
         each.at, each.prev = at, last
         each.hash = last = chain.entry_hash(settings.AUDIT_KEYS, fields(each))
-    AuditEntry.objects.bulk_create(entries)
-    seal = chain.seal(settings.AUDIT_KEYS, name, position, last)
+    _write(entries, [last, chain.seal(settings.AUDIT_KEYS, name, position, last), name])
+
+
+_COLUMNS = [field for field in AuditEntry._meta.concrete_fields if not field.primary_key]
+_ADD = (
+    f"INSERT INTO {AuditEntry._meta.db_table} ({', '.join(str(field.column) for field in _COLUMNS)}) VALUES "
+)
+_ROW = f"({', '.join(['%s'] * len(_COLUMNS))})"
+_MOVE = f"UPDATE {AuditHead._meta.db_table} SET hash = %s, seal = %s WHERE chain = %s"
+_BOTH = f"WITH added AS (%s), moved AS ({_MOVE.replace('%s', '%%s')}) SELECT seq FROM added"
+
+
+def _write(entries: list[AuditEntry], head: list[str]) -> None:
+    """Entries and head, in SQL and where it can be in one statement: each step of each call does this."""
+    add = f"{_ADD}{', '.join([_ROW] * len(entries))} RETURNING seq"
+    values = [
+        field.get_db_prep_save(getattr(each, field.attname), connection)
+        for each in entries
+        for field in _COLUMNS
+    ]
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {AuditHead._meta.db_table} SET hash = %s, seal = %s WHERE chain = %s", [last, seal, name]
-        )
+        if connection.vendor == "postgresql":
+            cursor.execute(_BOTH % add, values + head)
+            numbers = sorted(seq for (seq,) in cursor.fetchall())
+        else:
+            cursor.execute(add, values)
+            numbers = sorted(seq for (seq,) in cursor.fetchall())
+            cursor.execute(_MOVE, head)
+    for each, seq in zip(entries, numbers, strict=True):
+        each.seq = seq
 
 
 class Taken(NamedTuple):

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -14,6 +15,7 @@ from django.db.models.functions import Now
 
 from approvals.fields import CanonicalJSONField, JSONTextField
 from approvals.ids import uuid7
+from approvals.prepared import Select, Slot
 from approvals.states import Choice, Effect, Fault, Risk, Status
 
 SENSIBLE = [MinValueValidator(timedelta(seconds=1)), MaxValueValidator(timedelta(days=365))]
@@ -198,8 +200,11 @@ class ToolCall(models.Model):
 
     def decision(self) -> Decision | None:
         """The decision that counts: the last one that was not undone. Prefetch `decisions__by` for many calls."""
-        made = [one for one in self.decisions.all() if one.undone_at is None]
-        return max(made, key=lambda one: one.pk, default=None)
+        if "decisions" in getattr(self, "_prefetched_objects_cache", ()):
+            made = [one for one in self.decisions.all() if one.undone_at is None]
+            return max(made, key=lambda one: one.pk, default=None)
+        counts: Decision | None = _DECISION.first(call=self.pk)
+        return counts
 
 
 class Decision(models.Model):
@@ -227,6 +232,17 @@ class Decision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_choice_display()} by {self.by}"
+
+
+def _decision() -> models.QuerySet[Decision]:
+    """Of whoever decided only the name: a worker may read no more of people."""
+    people = get_user_model()._meta.concrete_fields
+    secrets = [f"by__{field.name}" for field in people if field.name not in ("id", "username")]
+    mine = Decision.objects.filter(call=Slot("call", models.UUIDField()), undone_at=None)
+    return mine.select_related("by").defer(*secrets).order_by("-pk")[:1]
+
+
+_DECISION = Select(_decision)
 
 
 class AuditEntry(models.Model):

@@ -88,9 +88,7 @@ class SocketsAway:
             await self.inner(scope, receive, sent)
         except DOWN as error:
             note(error)
-            if (
-                not opened
-            ):  # a refused handshake looks like a network fault to a browser; a close code does not
+            if not opened:  # a refused handshake looks like a network fault to a browser
                 await send({"type": "websocket.accept"})
             await send({"type": "websocket.close", "code": TRY_AGAIN})
 

@@ -28,9 +28,8 @@ DATABASES = {"default": read.database(DATA_DIR, pool_size=16)}
 EMBEDDED_REDIS = not read.url("REDIS_URL", "", ("redis", "rediss", "unix", "valkey"))
 REDIS_SOCKET = socket_path(DATA_DIR) if EMBEDDED_REDIS else None
 REDIS_URL = read.url("REDIS_URL", "", ("redis", "rediss", "unix", "valkey")) or f"unix://{REDIS_SOCKET}"
-REDIS_URL = REDIS_URL.replace(
-    "valkey://", "redis://"
-)  # the same protocol; redis-py knows only its own name for it
+# the same protocol; redis-py knows only its own name for it
+REDIS_URL = REDIS_URL.replace("valkey://", "redis://")
 NOD_MODEL_PROVIDER = read.one_of("NOD_MODEL_PROVIDER", "demo", tuple(available()))
 NOD_MODEL_ID = read.value(env.str, "NOD_MODEL_ID", "", "")
 

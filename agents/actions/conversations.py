@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
+from django.db.models import UUIDField
 from django.db.models.functions import Now
 
 from agents.actions import runs
@@ -18,8 +19,10 @@ from approvals.errors import InvalidInput, NotFound, Refusal
 from approvals.failpoints import reach
 from approvals.fields import storable
 from approvals.models import ToolCall
+from approvals.prepared import Insert, Select, Slot, Update
 from approvals.states import Status
 
+_PK = Slot("pk", UUIDField())
 WINDOW = 60  # messages of a long conversation that a model gets to see
 
 
@@ -81,13 +84,16 @@ def _post(session: Session, text: str, idempotency_key: str) -> Run:
     if run := _known(session, idempotency_key):
         return run
     run = _new_run(session, idempotency_key)
-    last = session.messages.last()
+    last = _last(session)
     content = [*_unanswered(session, last), {"text": text}]
     append(session, run, [{"role": "user", "content": content}], after=last.seq if last else 0)
     if not session.title:
         session.title = " ".join(text.split())[:60]
-    Session.objects.filter(pk=session.pk).update(title=session.title, active_at=Now())
+    _TOUCH(pk=session.pk, title=session.title)
     return run
+
+
+_TOUCH = Update(lambda: Session.objects.filter(pk=_PK), title=Slot("title"), active_at=Now())
 
 
 @transaction.atomic(durable=True)
@@ -97,10 +103,18 @@ def retry(session: Session) -> Run:
     if before is None or before.status != RunStatus.FAILED:
         raise Busy("There is nothing to try again right now.")
     run = _new_run(session, "")
-    last = session.messages.last()
+    last = _last(session)
     if last and (answers := _unanswered(session, last)):
         append(session, run, [{"role": "user", "content": answers}], after=last.seq)
     return run
+
+
+def _last(session: Session) -> Message | None:
+    last: Message | None = _LAST.first(pk=session.pk)
+    return last
+
+
+_LAST = Select(lambda: Message.objects.filter(session_id=_PK).order_by("-seq")[:1])
 
 
 def _new_run(session: Session, idempotency_key: str) -> Run:
@@ -108,9 +122,7 @@ def _new_run(session: Session, idempotency_key: str) -> Run:
         raise AgentInactive(f"{session.agent.name} is switched off. Start a new chat with another agent.")
     try:
         run = Run.objects.create(session=session, idempotency_key=idempotency_key)
-    except (
-        IntegrityError
-    ):  # the caller's transaction is over: a savepoint would cost each message two round trips
+    except IntegrityError:  # ends the caller's transaction: a savepoint would cost two round trips
         raise Busy("The agent is still busy with your last message. Wait, or stop it first.") from None
     transaction.on_commit(lambda: reach("posted", session.key))
     runs.enqueue_on_commit(run.pk)
@@ -127,12 +139,14 @@ def save_state(session: Session, state: dict[str, Any]) -> None:
 
 def append(session: Session, run: Run | None, messages: Iterable[dict[str, Any]], *, after: int) -> int:
     """Add messages behind number `after`, in the caller's transaction; returns the last number."""
-    rows = [
-        Message(session=session, run=run, seq=number, role=message["role"], content=message["content"])
-        for number, message in enumerate(messages, after + 1)
-    ]
-    Message.objects.bulk_create(rows)
-    return after + len(rows)
+    for message in messages:
+        after += 1
+        said = {"role": message["role"], "content": message["content"]}
+        _ADD.row(Message(session=session, run=run, seq=after, **said))
+    return after
+
+
+_ADD = Insert(Message)
 
 
 def _unanswered(session: Session, last: Message | None) -> list[dict[str, Any]]:
@@ -188,21 +202,26 @@ def _sentence(call: ToolCall) -> str:
             return "Cancelled: the run was stopped before this was done."
 
 
-def newest(session: Session, count: int = WINDOW) -> list[Message]:
-    """The last messages of a session, in order; about `count`, beginning with something a user said.
+def newest(session: Session) -> list[Message]:
+    """The last messages of a session, in order; about WINDOW, beginning with something a user said.
 
-    A long run may have made more than `count` by itself; its question is part of it all the same.
+    A long run may have made more than that by itself; its question is part of it all the same.
     """
     rows: list[Message] = []
     while True:
-        before = session.messages.filter(seq__lt=rows[0].seq) if rows else session.messages.all()
-        earlier = list(before.order_by("-seq")[:count])[::-1]
+        earlier = _BEFORE(pk=session.pk, seq=rows[0].seq if rows else END)[::-1]
         rows = earlier + rows
         first = next((at for at, row in enumerate(rows) if row.role == "user" and _plain(row)), None)
         if first is not None:
             return rows[first:]
         if not earlier:
             return rows
+
+
+END = 2**31 - 1  # behind every message
+_BEFORE = Select(
+    lambda: Message.objects.filter(session_id=_PK, seq__lt=Slot("seq")).order_by("-seq")[:WINDOW]
+)
 
 
 def for_model(rows: list[Message]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, Q
+from django.db.models import DurationField, Exists, F, Q, UUIDField
 from django.db.models.functions import Now
 
 from agents import wakeups
@@ -21,10 +21,14 @@ from approvals.commits import unsynced
 from approvals.errors import LostClaim, TooLate
 from approvals.fields import storable
 from approvals.models import Tool, ToolCall
+from approvals.prepared import Select, Slot, Update
 from approvals.states import UNSETTLED, Fault, Status
 
 STOPPED = "The run was stopped or taken over."
 OPEN = (Status.PENDING, Status.APPROVED, Status.STARTED)
+_PK = Slot("pk", UUIDField())
+_CALLS_OF = Slot("calls_of")  # the run as its calls know it
+_LEASE = Slot("lease", DurationField())
 
 
 def enqueue_on_commit(run_id: Any) -> None:
@@ -51,21 +55,26 @@ def claim(run_id: Any) -> Run | None:
 
 
 def _take(run_id: Any) -> Run | None:
-    free = Q(status=RunStatus.QUEUED) | Q(status=RunStatus.RUNNING, lease_until__lt=Now())
-    updated = Run.objects.filter(free, pk=run_id).update(
-        status=RunStatus.RUNNING,
-        claim=uuid4().hex,
-        epoch=F("epoch") + 1,
-        attempts=F("attempts") + 1,
-        lease_until=Now() + settings.RUN_LEASE,
-        draft="",
-    )
-    if not updated:
+    if not _TAKE(pk=run_id, claim=uuid4().hex, lease=settings.RUN_LEASE):
         return None
-    run = Run.objects.select_related("session__agent").get(pk=run_id)
+    run: Run = _TAKEN.first(pk=run_id)
     if run.attempts > 1:
         _settle_broken_off(run)
     return run
+
+
+_TAKE = Update(
+    lambda: Run.objects.filter(
+        Q(status=RunStatus.QUEUED) | Q(status=RunStatus.RUNNING, lease_until__lt=Now()), pk=_PK
+    ),
+    status=RunStatus.RUNNING,
+    claim=Slot("claim"),
+    epoch=F("epoch") + 1,
+    attempts=F("attempts") + 1,
+    lease_until=Now() + _LEASE,
+    draft="",
+)
+_TAKEN = Select(lambda: Run.objects.select_related("session__agent").filter(pk=_PK))
 
 
 @audit.audited()
@@ -81,7 +90,7 @@ def _settle_broken_off(run: Run) -> None:
 def quarantine(run: Run) -> None:
     """Set a run aside that broke off too often. An administrator lets it try again, or its user stops it."""
     why = f"This run broke off {settings.RUN_MAX_ATTEMPTS} times and was set aside. An administrator has to look."
-    _end_claim(run, RunStatus.QUARANTINED, error_code="quarantined", error=why, draft="")
+    _end_claim(run, RunStatus.QUARANTINED, _SET_ASIDE, error=why)
     for call in ToolCall.objects.filter(run=str(run.pk), status=Status.STARTED):
         calls.mark_unknown(call, Fault.WORKER_DIED)
     _let_windows_run(str(run.pk))
@@ -112,11 +121,11 @@ def release(run: Run, *, counted: bool, at_once: bool) -> None:
 
 def beat(run: Run) -> bool:
     """Renew the lease; False when the run is not this worker's any more."""
-    return bool(_mine(run).update(lease_until=Now() + settings.RUN_LEASE))
+    return bool(_BEAT(**_held(run), lease=settings.RUN_LEASE))
 
 
 def still_mine(run: Run) -> bool:
-    return bool(_mine(run).exists())
+    return bool(_STILL_MINE(**_held(run)))
 
 
 def check_epoch(run: Run) -> None:
@@ -134,20 +143,18 @@ def save_draft(run: Run, text: str) -> bool:
 
 def wait(run: Run) -> None:
     """In the caller's transaction: nothing holds a worker from here on."""
-    _end_claim(run, RunStatus.WAITING, draft="")
+    _end_claim(run, RunStatus.WAITING, _WAIT)
 
 
 def finish(run: Run) -> None:
     check_epoch(run)  # locked before its calls are looked at: a person may be letting one of them run again
-    open_calls = ToolCall.objects.filter(run=str(run.pk), status__in=OPEN)
-    _end_claim(run, RunStatus.DONE, finished_at=Now(), draft="", open_ends=Exists(open_calls))
+    _end_claim(run, RunStatus.DONE, _DONE, calls_of=str(run.pk))
 
 
 @audit.audited()
 def fail(run: Run, code: str, message: str) -> None:
     """End a run with a sentence for the person who asked. Call `tie_up` after the commit."""
-    error = {"error_code": code, "error": storable(message)}
-    _end_claim(run, RunStatus.FAILED, finished_at=Now(), open_ends=True, **error)
+    _end_claim(run, RunStatus.FAILED, _FAIL, code=code, error=storable(message))
 
 
 def give_up(run: Run, actor: str) -> bool:
@@ -200,8 +207,7 @@ def wake_if_decided(run_id: str) -> None:
         _let_windows_run(run_id)
     if status != RunStatus.WAITING:
         return
-    done = Run.objects.filter(~Exists(_unsettled(run_id)), pk=run_id)
-    if not done.update(status=RunStatus.QUEUED, due_at=Now(), attempts=0):
+    if not _WAKE(pk=run_id, calls_of=run_id):
         return
     calls.open_windows(run_id)
     enqueue_on_commit(run_id)
@@ -213,13 +219,25 @@ def _let_windows_run(run_id: str) -> None:
         calls.open_windows(run_id)
 
 
-def _unsettled(run_id: str) -> Any:
-    return ToolCall.objects.filter(run=run_id, status__in=UNSETTLED)
+def _unsettled(run_id: str | Slot) -> Any:
+    return ToolCall.objects.filter(Q(run=run_id), status__in=UNSETTLED)
+
+
+_WAKE = Update(
+    lambda: Run.objects.filter(~Exists(_unsettled(_CALLS_OF)), pk=_PK),
+    status=RunStatus.QUEUED,
+    due_at=Now(),
+    attempts=0,
+)
 
 
 def _locked_status(run_id: str) -> str | None:
     """In the caller's transaction: where the run stands, until the commit."""
-    return Run.objects.select_for_update().filter(pk=run_id).values_list("status", flat=True).first()
+    status: str | None = _STATUS.first(pk=run_id)
+    return status
+
+
+_STATUS = Select(lambda: Run.objects.select_for_update().filter(pk=_PK).order_by().values_list("status"))
 
 
 def put_back(call: ToolCall) -> None:
@@ -275,14 +293,44 @@ def sweep_ends(limit: int = 200) -> int:
 
 
 def _mine(run: Run) -> Any:
-    return Run.objects.filter(pk=run.pk, epoch=run.epoch, claim=run.claim, status=RunStatus.RUNNING)
+    return _rows(**_held(run))
 
 
-def _end_claim(run: Run, status: RunStatus, **changes: Any) -> None:
-    if not _mine(run).update(status=status, lease_until=None, attempts=0, steps=run.steps, **changes):
+def _held(run: Run) -> dict[str, Any]:
+    """What a worker has a run by."""
+    return {"pk": run.pk, "epoch": run.epoch, "claim": run.claim}
+
+
+def _rows(**held: Any) -> Any:
+    return Run.objects.filter(**held, status=RunStatus.RUNNING)
+
+
+def _held_rows() -> Any:
+    return _rows(pk=_PK, epoch=Slot("epoch"), claim=Slot("claim"))
+
+
+_BEAT = Update(_held_rows, lease_until=Now() + _LEASE)
+_STILL_MINE = Select(lambda: _held_rows().order_by().values_list("status"))
+
+
+def _end_claim(run: Run, status: RunStatus, ending: Update, **values: Any) -> None:
+    if not ending(**_held(run), status=status, steps=run.steps, **values):
         raise LostClaim(STOPPED)
     run.status = status
     _ring(run)
+
+
+def _ending(**changes: Any) -> Update:
+    ended = {"status": Slot("status"), "lease_until": None, "attempts": 0, "steps": Slot("steps")}
+    return Update(_held_rows, **ended, **changes)
+
+
+_WAIT = _ending(draft="")
+_DONE = _ending(
+    finished_at=Now(), draft="", open_ends=Exists(ToolCall.objects.filter(run=_CALLS_OF, status__in=OPEN))
+)
+_FAIL = _ending(finished_at=Now(), open_ends=True, error_code=Slot("code"), error=Slot("error"))
+_SET_ASIDE = _ending(draft="", error_code="quarantined", error=Slot("error"))
 
 
 def _ring(run: Run) -> None:

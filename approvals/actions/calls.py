@@ -6,15 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import DurationField, F, Q, QuerySet, UUIDField
 from django.db.models.functions import Now
 
 from approvals import audit, events
 from approvals.actions.verdicts import Judged, Request, examine, live_grant
 from approvals.digest import call_digest
 from approvals.errors import DefinitionChanged, InvalidArguments, LostClaim
-from approvals.models import Tool, ToolCall, TrustGrant
+from approvals.models import Decision, Tool, ToolCall, TrustGrant
 from approvals.policy import Terms
+from approvals.prepared import Insert, Slot, Update
 from approvals.signals import settled
 from approvals.states import Choice, Effect, Fault, Status
 
@@ -25,17 +26,18 @@ SYSTEM = "system"  # the actor of what a clock does
 def ask(judged: Sequence[Judged]) -> list[ToolCall]:
     """Store asked calls as PENDING, in the caller's transaction: the one that saves the session's state."""
     calls = [_row(one, Status.PENDING) for one in judged]
+    entries = []
     for call, one in zip(calls, judged, strict=True):
         call.groups = f"|{'|'.join(one.verdict.terms.groups)}|"
-        call.expires_at = Now() + one.verdict.terms.open_for
-    ToolCall.objects.bulk_create(calls)
-    entries = []
-    for call in calls:
+        _ASK.row(call, open_for=one.verdict.terms.open_for)
         entries.append(_requested(call))
         entries.append(audit.entry("call.pending", AGENT, call=call, policy=call.policy, why=call.why))
         events.ring(events.APPROVALS, "pending", call=str(call.pk))
     audit.write(*entries)
     return calls
+
+
+_ASK = Insert(ToolCall, expires_at=Now() + Slot("open_for", DurationField()))
 
 
 def block(judged: Judged) -> ToolCall:
@@ -79,18 +81,26 @@ def start_approved(call: ToolCall, request: Request, epoch: int) -> ToolCall:
     """
     if change := _changed(call, request):
         return _lapse_as_read(call, request, epoch, *change)
-    usable = Q(executable_until__gt=Now())
-    if call.run:
-        usable |= Q(executable_until=None)  # approved while a worker had the run already
-    updated = ToolCall.objects.filter(
-        usable, pk=call.pk, status=Status.APPROVED, version=call.version, digest=call.digest
-    ).update(status=Status.STARTED, epoch=epoch, started_at=Now())
-    if not updated:
+    if not _START(pk=call.pk, version=call.version, digest=call.digest, epoch=epoch):
         return _not_started(call, request, epoch)
     call.status, call.epoch = Status.STARTED, epoch
     audit.record("call.started", AGENT, call=call, epoch=epoch)
     _ring(call)
     return call
+
+
+_PK = Slot("pk", UUIDField())
+_USABLE = Q(executable_until__gt=Now()) | (
+    ~Q(run="") & Q(executable_until=None)  # approved while a worker had the run already
+)
+_START = Update(
+    lambda: ToolCall.objects.filter(
+        _USABLE, pk=_PK, status=Status.APPROVED, version=Slot("version"), digest=Slot("digest")
+    ),
+    status=Status.STARTED,
+    epoch=Slot("epoch"),
+    started_at=Now(),
+)
 
 
 def start_again(call: ToolCall, request: Request, epoch: int) -> ToolCall:
@@ -164,20 +174,21 @@ def _changed(call: ToolCall, request: Request) -> tuple[Fault, str] | None:
     stored = call_digest(
         session=call.session, tool=call.tool, definition=judged.tool.definition, arguments=call.arguments
     )
-    if stored != call.digest or not _approved(call):
+    decision = call.decision()
+    if stored != call.digest or not _approved(call, decision):
         return _fault(Fault.ARGUMENTS)
-    if not _trust_stands(call):
+    if not _trust_stands(call, decision):
         return _fault(Fault.REVOKED)
     if judged.verdict.effect == Effect.BLOCK:
         return Fault.BLOCKED, f"The policy “{judged.verdict.policy}” blocks it now."
-    if _is_asked_for_now(call, judged):
+    if decision is None and _is_asked_for_now(call, judged):
         return Fault.BLOCKED, "People are asked for it now."
     return None
 
 
 def _is_asked_for_now(call: ToolCall, judged: Judged) -> bool:
     """Nobody was asked when it was started. Trust that is over still covers what it had started."""
-    if call.decision() is not None or not judged.verdict.asks:
+    if not judged.verdict.asks:
         return False
     return call.trust_id is None or judged.verdict.effect == Effect.ALWAYS_ASK
 
@@ -186,20 +197,18 @@ def _fault(fault: Fault) -> tuple[Fault, str]:
     return fault, f"{fault.label}."
 
 
-def _approved(call: ToolCall) -> bool:
+def _approved(call: ToolCall, decision: Decision | None) -> bool:
     """A decision covers exactly this digest, or policies allowed the call without one."""
-    decision = call.decision()
     if decision is None:
         return call.status == Status.STARTED and not call.groups
     return decision.choice != Choice.DENY and decision.digest == call.digest
 
 
-def _trust_stands(call: ToolCall) -> bool:
+def _trust_stands(call: ToolCall, decision: Decision | None) -> bool:
     """A revoke stops the call on which trust was given, and one that a dead worker had started by it.
 
     A person who lets it run again decides anew. Locked: the revoke waits for the claim, or wins.
     """
-    decision = call.decision()
     grant_id = decision.grant_id if decision else call.trust_id
     if grant_id is None:
         return True
@@ -226,8 +235,18 @@ def open_windows(run: str) -> None:
 
     They wait for the last call of their turn, since the run goes on only then; until then none lapses.
     """
-    approved = ToolCall.objects.filter(run=run, status=Status.APPROVED, executable_until=None)
-    approved.update(executable_until=Now() + F("executable_for"))
+    _OPEN_WINDOWS(run=run)
+
+
+_OPEN_WINDOWS = Update(
+    lambda: ToolCall.objects.filter(run=Slot("run"), status=Status.APPROVED, executable_until=None),
+    executable_until=Now() + F("executable_for"),
+)
+
+
+def open_window(call: ToolCall) -> None:
+    """From now on the approval of this call may be used, in the caller's transaction."""
+    ToolCall.objects.filter(pk=call.pk).update(executable_until=Now() + F("executable_for"))
 
 
 def close_windows(run: str) -> None:
@@ -242,15 +261,20 @@ def record(call: ToolCall, *, succeeded: bool, result: Any) -> ToolCall:
     Raises LostClaim when the call is no longer this worker's: it was declared UNKNOWN meanwhile.
     """
     status = Status.SUCCEEDED if succeeded else Status.FAILED
-    updated = ToolCall.objects.filter(pk=call.pk, status=Status.STARTED, epoch=call.epoch).update(
-        status=status, result=result, finished_at=Now()
-    )
-    if not updated:
+    if not _RECORD(pk=call.pk, epoch=call.epoch, status=status, result=result):
         raise LostClaim("The call is not this worker's any more.")
     call.status, call.result = status, result
     audit.record(f"call.{status}", AGENT, call=call)
     _ring(call)
     return call
+
+
+_RECORD = Update(
+    lambda: ToolCall.objects.filter(pk=_PK, status=Status.STARTED, epoch=Slot("epoch")),
+    status=Slot("status"),
+    result=Slot("result"),
+    finished_at=Now(),
+)
 
 
 @audit.audited()

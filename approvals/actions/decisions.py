@@ -10,11 +10,11 @@ import jsonschema
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, UUIDField
 from django.db.models.functions import Now
 
 from approvals import audit, events, permissions
-from approvals.actions import trust
+from approvals.actions import calls, trust
 from approvals.actions.verdicts import check_size
 from approvals.digest import call_digest
 from approvals.errors import (
@@ -32,12 +32,15 @@ from approvals.errors import (
 from approvals.failpoints import reach
 from approvals.fields import storable
 from approvals.models import Decision, Tool, ToolCall, TrustGrant
+from approvals.prepared import Insert, Select, Slot, Update
 from approvals.signals import reopening, settled
 from approvals.states import Choice, Status
 
 MAX_COMMENT = 2000
+_PK = Slot("pk", UUIDField())
 NO_CALL = "There is no such call, or it is not yours to see."
 MAX_USES = 1_000_000
+MAX_VERSION = 2**31 - 1  # what its column takes
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,14 @@ def record_refusal(call: ToolCall, user: User, refused: Refusal, choice: str) ->
 
 def find(call_id: Any) -> ToolCall:
     """Raises NotFound."""
-    call = ToolCall.objects.filter(pk=call_id).first()
+    call: ToolCall | None = _CALL.first(pk=call_id)
     if call is None:
         raise NotFound(NO_CALL)
     return call
+
+
+_ADD_DECISION = Insert(Decision)
+_CALL = Select(lambda: ToolCall.objects.filter(pk=_PK).order_by())
 
 
 def check_may_decide(call: ToolCall, user: User) -> None:
@@ -158,7 +165,7 @@ def _decide(call: ToolCall, user: User, ruling: Ruling) -> ToolCall:
     arguments, digest = _content(call, ruling)
     grant = _grant(call, user, ruling) if ruling.choice == Choice.TRUST else None
     _settle(call, ruling, arguments, digest)
-    decision = Decision.objects.create(
+    decision = Decision(
         call=call,
         by=user,
         requested_by_id=call.requested_by_id,
@@ -169,6 +176,7 @@ def _decide(call: ToolCall, user: User, ruling: Ruling) -> ToolCall:
         version=ruling.version,
         grant=grant,
     )
+    _ADD_DECISION.row(decision)
     _tell(call, decision, grant, edited=ruling.arguments is not None)
     settled.send(sender=ToolCall, call=call)
     reach("deciding", call.session)
@@ -248,29 +256,42 @@ def _grant(call: ToolCall, user: User, ruling: Ruling) -> TrustGrant:
 
 
 def _settle(call: ToolCall, ruling: Ruling, arguments: Any, digest: str) -> None:
-    approved = ruling.choice != Choice.DENY
-    changes: dict[str, Any] = {
-        "status": Status.APPROVED if approved else Status.DENIED,
-        "decided_at": Now(),
-        "version": F("version") + 1,
-    }
-    if approved and not call.run:  # a run opens its windows when all of its calls are decided
-        changes["executable_until"] = Now() + F("executable_for")
+    status = Status.DENIED if ruling.choice == Choice.DENY else Status.APPROVED
+    edits: dict[str, Any] = {}
     if digest != call.digest:
-        changes |= {"arguments": arguments, "proposed": call.arguments, "digest": digest}
-    updated = ToolCall.objects.filter(
-        pk=call.pk,
-        status=Status.PENDING,
-        version=ruling.version,
-        digest=storable(ruling.digest),
-        expires_at__gt=Now(),
-    ).update(**changes)
-    if not updated:
+        edits = {"arguments": arguments, "proposed": call.arguments, "digest": digest}
+    settle = _SETTLE_EDITED if edits else _SETTLE
+    version = ruling.version if abs(ruling.version) <= MAX_VERSION else 0  # of no call
+    seen = {"version": version, "seen": storable(ruling.digest)}
+    if not settle(pk=call.pk, **seen, status=status, **edits):
         call.refresh_from_db()
         raise lost(call)
-    for name in ("status", "arguments", "proposed", "digest"):
-        setattr(call, name, changes.get(name, getattr(call, name)))
-    call.version += 1
+    for name, value in {"status": status, "version": call.version + 1, **edits}.items():
+        setattr(call, name, value)
+    if status == Status.APPROVED and not call.run:  # a run opens its windows with the last decision
+        calls.open_window(call)
+
+
+def _as_seen() -> Any:
+    """The call, if it is what the reviewer saw, and still waits."""
+    return ToolCall.objects.filter(
+        pk=_PK,
+        status=Status.PENDING,
+        version=Slot("version"),
+        digest=Slot("seen"),
+        expires_at__gt=Now(),
+    )
+
+
+_SETTLED: dict[str, Any] = {"status": Slot("status"), "decided_at": Now(), "version": F("version") + 1}
+_SETTLE = Update(_as_seen, **_SETTLED)
+_SETTLE_EDITED = Update(
+    _as_seen,
+    **_SETTLED,
+    arguments=Slot("arguments"),
+    proposed=Slot("proposed"),
+    digest=Slot("digest"),
+)
 
 
 def lost(call: ToolCall) -> Refusal:

@@ -11,6 +11,7 @@ from approvals.digest import call_digest, canonical
 from approvals.errors import DefinitionChanged, InvalidArguments, NotFound
 from approvals.models import Tool, ToolPolicy, TrustGrant
 from approvals.policy import Facts, Rule, Terms, Verdict, judge
+from approvals.prepared import Select, Slot
 from approvals.states import Effect, Risk
 
 MAX_ARGUMENTS = 1_000_000  # bytes of canonical JSON
@@ -54,7 +55,7 @@ def examine(request: Request) -> Judged:
     Raises NotFound for an unknown tool, DefinitionChanged where the runner has another one than the
     catalogue, InvalidArguments for arguments without an exact JSON form.
     """
-    tool = _with_trust(request.session).filter(name=request.tool).first()
+    tool = _TOOL.first(session=request.session, name=request.tool)
     if tool is None:
         raise NotFound(f"There is no tool named {request.tool}.")
     if request.definition and request.definition != tool.definition:
@@ -74,25 +75,29 @@ def examine(request: Request) -> Judged:
     return Judged(request, judge(facts, rules()), tool, digest)
 
 
-def _with_trust(session: str) -> Any:
-    """Tools, and whether each is trusted in the session; one query for both."""
+def _with_trust() -> Any:
+    """The tool, and whether it is trusted in the session; one query for both."""
     grants = TrustGrant.objects.filter(
         TrustGrant.live(),
-        session=session,
+        session=Slot("session"),
         tool=OuterRef("name"),
         provider=OuterRef("provider"),
         definition=OuterRef("definition"),
     )
-    return Tool.objects.annotate(trusted=Exists(grants))
+    return Tool.objects.filter(name=Slot("name")).annotate(trusted=Exists(grants))
+
+
+_TOOL = Select(_with_trust)
 
 
 def rules() -> list[Rule]:
     """All enabled policies."""
     found: dict[str, tuple[dict[str, Any], list[str]]] = {}
-    for row in ToolPolicy.objects.filter(enabled=True).values(*_COLUMNS, "groups__name"):  # one query, joined
+    for *columns, group in _RULES():
+        row = dict(zip(_COLUMNS, columns, strict=True))
         _, groups = found.setdefault(row["name"], (row, []))
-        if row["groups__name"]:
-            groups.append(row["groups__name"])
+        if group:
+            groups.append(group)
     return [_rule(row, tuple(sorted(groups))) for row, groups in found.values()]
 
 
@@ -108,6 +113,9 @@ _COLUMNS = (
     "name", "tool", "effect", "agent", "provider", "risk", "requester_may_decide", "open_for", "executable_for",
     "trust_expires_in", "trust_max_uses",
 )  # fmt: skip
+_RULES = Select(
+    lambda: ToolPolicy.objects.filter(enabled=True).values_list(*_COLUMNS, "groups__name")
+)  # joined
 
 
 def _rule(row: dict[str, Any], groups: tuple[str, ...]) -> Rule:

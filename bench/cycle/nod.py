@@ -52,7 +52,7 @@ from strands.models import Model  # noqa: E402
 from agents import driver, providers, wakeups  # noqa: E402
 from agents.actions import conversations  # noqa: E402
 from agents.actions.catalogue import register_local  # noqa: E402
-from agents.models import Agent, Message, Session  # noqa: E402
+from agents.models import Agent, Message, Run, Session  # noqa: E402
 from agents.tools import registry  # noqa: E402
 from approvals.actions import decisions  # noqa: E402
 from approvals.models import Tool, ToolCall, ToolPolicy  # noqa: E402
@@ -103,22 +103,38 @@ class Peer:
             _people_and_policies()
         self.alice, self.rita = (User.objects.get(username=name) for name in ("alice", "rita"))
         self._sessions: dict[str, str] = {}
+        self._names = workdir / "sessions"
 
     def build(self, sid: str, gate: bool = True) -> Session:
         """The session, as a page loads it; agents are built anew for each run. `gate` changes nothing here."""
-        if sid not in self._sessions:
-            session = Session.objects.filter(title=sid).first() or conversations.begin(
-                self.alice, "assistant"
-            )
-            Session.objects.filter(pk=session.pk).update(title=sid)
-            self._sessions[sid] = session.key
-        return Session.objects.select_related("agent", "user").get(pk=self._sessions[sid])
+        key = self._key(sid) or self._begun(sid, conversations.begin(self.alice, "assistant"))
+        return Session.objects.select_related("agent", "user").get(pk=key)
+
+    def _key(self, sid: str) -> str | None:
+        """Of the session of this name, if there is one; another process may have begun it."""
+        if sid not in self._sessions and self._names.exists():
+            self._sessions |= dict(line.split("\t") for line in self._names.read_text().splitlines())
+        return self._sessions.get(sid)
+
+    def _post(self, sid: str, text: str) -> Run:
+        """The first message begins the session, as on the page of a new chat."""
+        if self._key(sid):
+            return conversations.post(self.build(sid), text)
+        session = conversations.open_with(self.alice, "assistant", text)
+        self._begun(sid, session)
+        return session.runs.get()
+
+    def _begun(self, sid: str, session: Session) -> str:
+        self._sessions[sid] = session.key
+        with self._names.open("a") as file:
+            file.write(f"{sid}\t{session.key}\n")
+        return session.key
 
     def chat(self, sid: str, prompt: str) -> None:
-        driver.advance(str(conversations.post(self.build(sid), prompt).pk))
+        driver.advance(str(self._post(sid, prompt).pk))
 
     def pause(self, sid: str) -> str:
-        run = conversations.post(self.build(sid), "send")
+        run = self._post(sid, "send")
         driver.advance(str(run.pk))
         return str(ToolCall.objects.values_list("pk", flat=True).get(run=str(run.pk)))
 

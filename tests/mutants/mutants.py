@@ -35,29 +35,29 @@ MUTANTS = (
     Mutant(
         "nobody decides on an older version of the call",
         DECISIONS,
-        "        version=ruling.version,\n        digest=storable(ruling.digest),\n",
-        "        digest=storable(ruling.digest),\n",
+        '        version=Slot("version"),\n        digest=Slot("seen"),\n',
+        '        digest=Slot("seen"),\n',
         _in("integration", "decisions", "it_refuses_another_version"),
     ),
     Mutant(
         "nobody decides on another content",
         DECISIONS,
-        "        version=ruling.version,\n        digest=storable(ruling.digest),\n",
-        "        version=ruling.version,\n",
+        '        version=Slot("version"),\n        digest=Slot("seen"),\n',
+        '        version=Slot("version"),\n',
         (*_in("integration", "decisions", "it_refuses_another_digest"), MODEL),
     ),
     Mutant(
         "nobody decides what has expired, though no sweeper has come",
         DECISIONS,
-        "        expires_at__gt=Now(),\n    ).update(**changes)\n    if not updated:\n        call.refresh_from_db()",
-        "    ).update(**changes)\n    if not updated:\n        call.refresh_from_db()",
+        '        digest=Slot("seen"),\n        expires_at__gt=Now(),\n',
+        '        digest=Slot("seen"),\n',
         (*_in("integration", "decisions", "it_refuses_what_expired_by_the_database_s_clock"), MODEL),
     ),
     Mutant(
         "one of many reviewers wins",
         DECISIONS,
-        "    if not updated:\n        call.refresh_from_db()\n        raise lost(call)\n    for name in",
-        "    for name in",
+        "    if not settle(pk=call.pk, **seen, status=status, **edits):\n",
+        "    settle(pk=call.pk, **seen, status=status, **edits)\n    if False:\n",
         _in("integration", "decisions", "it_has_one_winner_among_many"),
     ),
     Mutant(
@@ -149,21 +149,21 @@ MUTANTS = (
     Mutant(
         "an approval lapses when nobody used it in time",
         CALLS,
-        "usable = Q(executable_until__gt=Now())",
-        "usable = Q(pk=call.pk)",
+        "_USABLE = Q(executable_until__gt=Now())",
+        "_USABLE = Q(pk=_PK)",
         _in("integration", "loop", "it_refuses_an_approval_that_came_too_late"),
     ),
     Mutant(
         "what is stored is what was digested",
         CALLS,
-        "if stored != call.digest or not _approved(call):",
-        "if not _approved(call):",
+        "if stored != call.digest or not _approved(call, decision):",
+        "if not _approved(call, decision):",
         _in("integration", "loop", "it_refuses_a_row_that_was_edited"),
     ),
     Mutant(
         "nothing runs without a decision on it",
         CALLS,
-        "if stored != call.digest or not _approved(call):",
+        "if stored != call.digest or not _approved(call, decision):",
         "if stored != call.digest:",
         _in(
             "integration",
@@ -196,7 +196,7 @@ MUTANTS = (
     Mutant(
         "a revoke stops the call on which trust was given",
         CALLS,
-        "    if not _trust_stands(call):\n        return _fault(Fault.REVOKED)\n",
+        "    if not _trust_stands(call, decision):\n        return _fault(Fault.REVOKED)\n",
         "",
         _in("integration", "trust", "a_revoke_stops_the_call_on_which_it_was_given"),
     ),
@@ -251,15 +251,15 @@ MUTANTS = (
     Mutant(
         "one worker claims a run",
         RUNS,
-        "free = Q(status=RunStatus.QUEUED) | Q(status=RunStatus.RUNNING, lease_until__lt=Now())",
-        "free = Q(status__in=(RunStatus.QUEUED, RunStatus.RUNNING))",
+        "        Q(status=RunStatus.QUEUED) | Q(status=RunStatus.RUNNING, lease_until__lt=Now()), pk=_PK\n",
+        "        Q(status__in=(RunStatus.QUEUED, RunStatus.RUNNING)), pk=_PK\n",
         _in("integration", "runs", "it_is_claimed_once", "it_is_claimed_by_one_of_many"),
     ),
     Mutant(
         "an old worker writes nothing",
         RUNS,
-        "return Run.objects.filter(pk=run.pk, epoch=run.epoch, claim=run.claim, status=RunStatus.RUNNING)",
-        "return Run.objects.filter(pk=run.pk, status=RunStatus.RUNNING)",
+        'return _rows(pk=_PK, epoch=Slot("epoch"), claim=Slot("claim"))',
+        "return _rows(pk=_PK)",
         _in("integration", "runs", "it_lets_an_old_worker_write_nothing"),
     ),
     Mutant(
@@ -272,10 +272,8 @@ MUTANTS = (
     Mutant(
         "an old worker records nothing",
         CALLS,
-        "updated = ToolCall.objects.filter(pk=call.pk, status=Status.STARTED, epoch=call.epoch).update(\n"
-        "        status=status, result=result, finished_at=Now()",
-        "updated = ToolCall.objects.filter(pk=call.pk, status=Status.STARTED).update(\n"
-        "        status=status, result=result, finished_at=Now()",
+        'lambda: ToolCall.objects.filter(pk=_PK, status=Status.STARTED, epoch=Slot("epoch")),',
+        "lambda: ToolCall.objects.filter(pk=_PK, status=Status.STARTED),",
         _in("integration", "ledger", "it_records_nothing_for_another_epoch"),
     ),
     Mutant(
@@ -311,15 +309,15 @@ MUTANTS = (
     Mutant(
         "a run goes on when all of its calls are decided, not before",
         RUNS,
-        "done = Run.objects.filter(~Exists(_unsettled(run_id)), pk=run_id)",
-        "done = Run.objects.filter(pk=run_id)",
+        "lambda: Run.objects.filter(~Exists(_unsettled(_CALLS_OF)), pk=_PK),",
+        "lambda: Run.objects.filter(pk=_PK),",
         _in("integration", "settlements", "siblings_wait_for_the_unknown_one"),
     ),
     Mutant(
         "an early approval does not lapse for a late sibling",
         DECISIONS,
-        "if approved and not call.run:",
-        "if approved:",
+        "if status == Status.APPROVED and not call.run:",
+        "if status == Status.APPROVED:",
         _in("integration", "runs", "its_windows_open_with_the_last_decision"),
     ),
     Mutant(
@@ -372,9 +370,8 @@ MUTANTS = (
     Mutant(
         "times are the database's, not a worker's",
         RUNS,
-        "        lease_until=Now() + settings.RUN_LEASE,\n        draft",
-        '        lease_until=__import__("django.utils.timezone").utils.timezone.now() + settings.RUN_LEASE,\n'
-        "        draft",
+        "    lease_until=Now() + _LEASE,\n    draft",
+        '    lease_until=__import__("django.utils.timezone").utils.timezone.now() + _LEASE,\n    draft',
         _in("integration", "clocks", "a_lease_is_as_long_as_it_is"),
     ),
     # --- Trust and policy ----------------------------------------------------------------------------------
@@ -395,7 +392,7 @@ MUTANTS = (
     Mutant(
         "trust is for one session",
         "approvals/actions/verdicts.py",
-        "        session=session,\n        tool=OuterRef",
+        '        session=Slot("session"),\n        tool=OuterRef',
         "        tool=OuterRef",
         _in("integration", "trust", "it_does_not_reach_other_sessions"),
     ),
