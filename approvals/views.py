@@ -105,18 +105,17 @@ def settle(request: Request, call_id: UUID) -> HttpResponse:
 def _act(request: Request, call_id: UUID, act: Callable[[], ToolCall]) -> HttpResponse:
     """Does it, and answers with the card as it stands then."""
     _reviewer(request)
-    card = Card(_find(request, call_id), request.user)
-    status = 200
+    refused: Refusal | None = None
     try:
         act()
-    except NotFound as refused:
-        raise Http404(refused.message) from None
-    except Refusal as refused:
-        status = refused.http_status
-        card.call = _find(request, call_id)
+    except NotFound as missing:
+        raise Http404(missing.message) from None
+    except Refusal as why:
+        refused = why
+    card = Card(_find(request, call_id), request.user)
+    if refused:
         _explain(card, refused, request)
-    else:
-        card.call = _find(request, call_id)
+    status = refused.http_status if refused else 200
     if wants(request, "desk-detail"):
         response = render(request, "queue.html#detail", {"card": card, "chosen": True}, status=status)
         return trigger_client_event(response, "nod:refresh")

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from approvals import audit, events
 from approvals.actions.verdicts import Judged, Request, examine, live_grant
 from approvals.digest import call_digest
-from approvals.errors import DefinitionChanged, InvalidArguments, LostClaim
+from approvals.errors import DefinitionChanged, InvalidArguments, LostClaim, NotFound
 from approvals.models import Decision, Tool, ToolCall, TrustGrant
 from approvals.policy import Terms
 from approvals.prepared import Insert, Slot, Update
@@ -165,7 +165,7 @@ def _changed(call: ToolCall, request: Request) -> tuple[Fault, str] | None:
     """Why what would run is not what was decided, as a word and a sentence; None when it is."""
     try:
         judged = examine(request)
-    except DefinitionChanged:
+    except (DefinitionChanged, NotFound):
         return _fault(Fault.DEFINITION)
     except InvalidArguments:
         return _fault(Fault.ARGUMENTS)

@@ -201,6 +201,15 @@ def test_it_takes_only_steps_of_the_lifecycle(model, alice, rita):
         assert steps[-1] == call.status
 
 
+def test_it_starts_nothing_of_a_tool_that_was_taken_out_of_the_catalogue(asked, rita, request_for):
+    approve(asked, rita)
+    Tool.objects.filter(name=asked.tool).delete()
+    with transaction.atomic():
+        call = call_actions.start_approved(ToolCall.objects.get(), request_for(), 1)
+    assert (call.status, call.fault) == (Status.LAPSED, Fault.DEFINITION)
+    assert kinds()[-1] == "call.lapsed"
+
+
 # --- Audit -------------------------------------------------------------------------------------------------
 @pytest.mark.django_db(transaction=True)
 def test_it_refuses_an_audit_entry_outside_a_transaction(transactional_db):
