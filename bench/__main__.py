@@ -11,6 +11,7 @@ from typing import Any
 from bench import audit_cost, browser, cycle, latency, memory, paused, race, saturated, throughput
 from bench.stats import Row, table
 from bench.system import systems
+from tests.postgres import end_on_signals
 
 PARTS = ("browser", "system", "cycle", "race", "audit", "paused")
 RACE = {"sqlite": 400, "postgresql": 1500}  # calls
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--paused", type=int, default=10_000, help="runs that wait at once")
     parser.add_argument("--only", action="append", choices=PARTS, help="leave the other parts out")
     options = parser.parse_args()
+    end_on_signals()
     databases = options.database or ["sqlite", "postgresql"]
     results: dict[str, Any] = {}
     for part in options.only or PARTS:

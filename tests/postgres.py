@@ -35,10 +35,15 @@ def main(command: list[str]) -> int:
     if not command:
         print(__doc__, file=sys.stderr)
         return 2
-    for number in (signal.SIGTERM, signal.SIGINT):  # shells ignore the latter for background jobs
-        signal.signal(number, _end)
+    end_on_signals()
     with server() as url:
         return _run(command, url)
+
+
+def end_on_signals() -> None:
+    """What was started is stopped when this process is asked to end, also in the background of a shell."""
+    for number in (signal.SIGTERM, signal.SIGINT):  # shells ignore the latter for background jobs
+        signal.signal(number, _end)
 
 
 class Server:

@@ -14,6 +14,7 @@ from tests.chaos import report
 from tests.chaos.cases import Case, Client, Outcome
 from tests.chaos.faults import faults
 from tests.chaos.site import Site, site
+from tests.postgres import end_on_signals
 
 AT_ONCE = 10
 RESULTS = Path(__file__).resolve().parents[2] / "var" / "chaos"
@@ -27,6 +28,7 @@ def main() -> int:
     parser.add_argument("--points", default=",".join(POINTS))
     parser.add_argument("--faults", default="")
     asked = parser.parse_args()
+    end_on_signals()
     failed = 0
     for database in asked.database or ("sqlite", "postgresql"):
         names = asked.faults.split(",") if asked.faults else faults(database)

@@ -23,6 +23,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from tests.chaos.cases import Client
 from tests.chaos.site import Site, site
 from tests.e2e.conftest import FLAGS, NAMES
+from tests.postgres import end_on_signals
 
 PEOPLE = 4
 CONVERGE = 20.0  # seconds until an open page shows what is there
@@ -207,6 +208,7 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=10)
     parser.add_argument("--away", type=float, default=60)
     asked = parser.parse_args()
+    end_on_signals()
     failed = 0
     for database in asked.database or ("sqlite", "postgresql"):
         print(

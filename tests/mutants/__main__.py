@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from tests.mutants.mutants import MUTANTS, Mutant
+from tests.postgres import end_on_signals
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("agents", "approvals", "hitl_site", "templates", "static", "tests", "docs")
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument("--only", default="")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     asked = parser.parse_args()
+    end_on_signals()
     chosen = [each for each in MUTANTS if asked.only in each.promise]
     survivors = 0
     with tempfile.TemporaryDirectory(prefix="nod-mutants-") as folder:
