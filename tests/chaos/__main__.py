@@ -43,9 +43,7 @@ def _run(database: str, points: list[str], names: list[str], seeds: range) -> in
         audit = verify(nod)
     print(report.table(outcomes))
     print(audit)
-    for one in outcomes:
-        for problem in one.problems:
-            print(f"  {one.point}, {one.fault}, seed {one.seed} ({one.plan}): {problem}")
+    complain(outcomes)
     report.save(RESULTS / f"{database}.json", database, outcomes, audit)
     return sum(bool(one.problems) for one in outcomes) + ("all genuine" not in audit)
 
@@ -60,10 +58,17 @@ async def play(nod: Site, points: Sequence[str], names: Sequence[str], seeds: It
                 await side_by_side(these)
                 bad = sum(bool(case.outcome.problems) for case in these)
                 print(f"  {fault} at {point}: {len(these)} runs, {bad} bad", flush=True)
+                complain(case.outcome for case in these)
                 cases += these
     for case in cases:
         case.judge_again()
     return [case.outcome for case in cases]
+
+
+def complain(outcomes: Iterable[Outcome]) -> None:
+    for one in outcomes:
+        for problem in one.problems:
+            print(f"  {one.point}, {one.fault}, seed {one.seed} ({one.plan}): {problem}", flush=True)
 
 
 async def side_by_side(cases: Iterable[Case]) -> None:
