@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import time
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ PATIENCE = 180.0  # seconds for a run, its fault included
 LIMIT = 30.0  # seconds that a run may stand still once its fault is over
 ONLY_IF_APPROVED = ("starting", "started", "acted", "recorded")  # places that a denied call never comes to
 AFTER_THE_TOOL = ("acted", "recorded")  # places that a call of unknown outcome may never have come to
+AFTER_A_COMMIT = ("posted", "decided")  # places to which a request that was cut off may not have come
 
 
 @dataclass
@@ -47,15 +49,18 @@ class Client:
         self._http = httpx.AsyncClient(base_url=f"{site.system.url}/api/v1/", headers=headers, timeout=20)
 
     async def __call__(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """The answer; its extension "cut" says whether an earlier try got none."""
         deadline = time.monotonic() + PATIENCE
-        while True:
+        for tries in itertools.count():
             with contextlib.suppress(httpx.TransportError):
                 answer = await self._http.request(method, path, json=body)
                 if answer.status_code < 500:
+                    answer.extensions["cut"] = tries > 0
                     return answer
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{method} {path}")
             await asyncio.sleep(0.2)
+        raise AssertionError("unreachable")
 
     async def __aenter__(self) -> Client:
         return self
@@ -74,6 +79,7 @@ class Case:
         self._subject = ""
         self._approved = False
         self._early = False
+        self._cut: dict[str, bool] = {}  # whether the request on the way to a place was cut off
         self.outcome = Outcome(point, fault, seed, self._random.choice(PLANS))
 
     async def play(self) -> Outcome:
@@ -100,7 +106,8 @@ class Case:
         """Says what it wants, then decides and settles whatever comes, until the chat is idle."""
         text = f"Please send an email to {self._to} saying hello"
         path = f"sessions/{session}"
-        await self._alice("POST", f"{path}/messages", {"text": text, "idempotency_key": "once"})
+        said = await self._alice("POST", f"{path}/messages", {"text": text, "idempotency_key": "once"})
+        self._cut["posted"] = said.extensions["cut"]
         looked = still = time.monotonic()  # still: since when it could have gone on
         while True:
             shown: dict[str, Any] = (await self._alice("GET", path)).json()
@@ -136,6 +143,7 @@ class Case:
                 self._subject = "Edited"
                 body |= {"arguments": {**call["arguments"], "subject": "Edited"}}
         answer = await self._rita("POST", f"calls/{call['id']}/decisions", body)
+        self._cut["decided"] = answer.extensions["cut"]
         if answer.status_code not in (200, 409):
             self.outcome.problems.append(f"decision: {answer.status_code} {answer.text[:200]}")
 
@@ -172,8 +180,10 @@ class Case:
         if self.outcome.stood > LIMIT:
             problems.append(f"stuck: it stood still for {self.outcome.stood:.1f} s after the fault")
         denied = self.outcome.plan == "deny" and self.outcome.point in ONLY_IF_APPROVED
-        # the fault of a run beside it took this one's worker in the middle of its tool: it went on without the tool
+        # The fault of a run beside it took this one's worker in the middle of its tool: it went on without the tool.
         overtaken = bool(self.outcome.unknown) and self.outcome.point in AFTER_THE_TOOL
+        # Or it took the web server between the commit and the place behind it.
+        overtaken |= self.outcome.point in AFTER_A_COMMIT and self._cut.get(self.outcome.point, False)
         if not self.outcome.fired and not denied and not overtaken:
             problems.append("no fault: it never came to the place")
         if self.outcome.fired and denied:
