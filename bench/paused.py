@@ -48,6 +48,8 @@ def _look(system: System, count: int) -> Row:
         share = (_processor(up) - used) / WATCHED
         total = memory(up)[-1]
         active = _active(system)
+        threads = _threads(up)
+        connections = _ask(system, "connections")
         page = _page(system)
         broker = redis.Redis(unix_socket_path=str(socket_path(system.folder)))
         waiting = broker.llen("celery") + broker.hlen("unacked")
@@ -55,6 +57,8 @@ def _look(system: System, count: int) -> Row:
         "paused": count,
         "tasks in the broker": waiting,
         "tasks in workers": active,
+        "threads of the worker": threads,
+        "connections": connections,
         "PSS MiB, all": total["PSS MiB"],
         "processor": f"{share:.1%}",
         "sweep ms": sweep,
@@ -74,6 +78,11 @@ def _active(system: System) -> int:
     command = [sys.executable, "-m", "celery", "-A", "hitl_site", "inspect", "active", "--json"]
     done = subprocess.run(command, env=system.env, cwd=ROOT, capture_output=True, text=True, check=True)
     return sum(len(tasks) for tasks in json.loads(done.stdout).values())
+
+
+def _threads(up: psutil.Process) -> int:
+    workers = [each for each in up.children(recursive=True) if "worker" in each.cmdline()]
+    return sum(worker.num_threads() for worker in workers)
 
 
 def _page(system: System) -> float:
@@ -141,6 +150,18 @@ def _size() -> int:
         return int(cursor.fetchone()[0])
 
 
+def _connections() -> int:
+    """To PostgreSQL, but for the one that asks."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) - 1 FROM pg_stat_activity WHERE backend_type = 'client backend'")
+        return int(cursor.fetchone()[0])
+
+
+STEPS = {"sweep": _sweep, "size": _size, "connections": _connections}
+
+
 def _main() -> None:
     step, *more = sys.argv[1:]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hitl_site.settings")
@@ -150,7 +171,7 @@ def _main() -> None:
     if step == "pause":
         _pause(int(more[0]))
     else:
-        print(json.dumps(_sweep() if step == "sweep" else _size()))
+        print(json.dumps(STEPS[step]()))
 
 
 if __name__ == "__main__":

@@ -9,19 +9,22 @@ import socket
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, with the closing NUL.
 MAX_SOCKET_PATH = 100
+RUN = "run"  # the folder within the data folder
 # What the server says at each start and end, even at its least talkative. The first is about saving to disk.
 NOISE = (b"Memory overcommit must be enabled", b"scheduling shutdown", b"ready to exit")
 
 
 def socket_path(data_dir: Path) -> Path:
     """Where the embedded Valkey of this data folder listens."""
-    path = data_dir / "run" / "valkey.sock"
+    path = data_dir / RUN / "valkey.sock"
     if _fits(path):
         return path
     return _short_folder(data_dir) / "valkey.sock"
@@ -32,14 +35,30 @@ def _fits(path: Path) -> bool:
 
 
 def _short_folder(data_dir: Path) -> Path:
-    """A private folder under the temp folder, the same one for the same data folder each time."""
+    """A folder under the temp folder, the same one for the same data folder each time; `up` makes it."""
     digest = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"nod-{digest}"
     if not _fits(folder / "valkey.sock"):
         folder = Path("/tmp") / folder.name
-    folder.mkdir(mode=0o700, exist_ok=True)
-    _require_private(folder)
+    if os.path.lexists(folder):
+        _require_private(folder)
     return folder
+
+
+@contextmanager
+def folder_of(path: Path) -> Iterator[None]:
+    """The folder of the socket is there for the block, private; one under the temp folder is gone after it."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    if path.parent.name == RUN:
+        yield
+        return
+    _require_private(path.parent)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.parent.rmdir()
 
 
 def _require_private(folder: Path) -> None:

@@ -1,4 +1,5 @@
-"""The short form of `make chaos`: each place once with a process killed, and Redis killed or emptied in between."""
+"""The short form of `make chaos`: each place once with a process killed; a worker that stands still for longer than
+its lease, Redis killed or emptied, and on PostgreSQL a crash of the database."""
 
 from __future__ import annotations
 
@@ -16,13 +17,16 @@ FAULTS = [(point, "kill") for point in POINTS] + [
     ("paused", "redis"),
     ("decided", "redis"),
     ("decided", "flush"),
+    ("started", "freeze"),
 ]
+CRASHES = [(point, "database") for point in ("deciding", "started", "acted")]
 
 
-async def test_nothing_is_doubled_lost_or_stuck() -> None:
-    with site("sqlite") as nod:
+@pytest.mark.parametrize(("database", "faults"), [("sqlite", FAULTS), ("postgresql", CRASHES)])
+async def test_nothing_is_doubled_lost_or_stuck(database: str, faults: list[tuple[str, str]]) -> None:
+    with site(database) as nod:
         async with Client(nod, "alice", "chat") as alice, Client(nod, "rita", "review") as rita:
-            cases = [Case(nod, alice, rita, point, fault, seed=1) for point, fault in FAULTS]
+            cases = [Case(nod, alice, rita, point, fault, seed=1) for point, fault in faults]
             await side_by_side(cases)
         for case in cases:
             case.judge_again()

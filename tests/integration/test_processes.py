@@ -101,6 +101,38 @@ def test_it_sends_what_was_approved_exactly_once(nod):
     assert nod.decide(call, "approve").json()["code"] == "already_decided"
 
 
+# A web server that decides, and dies before it wakes a worker. Prints seconds, by the database's clock.
+DECIDE_AND_DIE = """
+from django.contrib.auth.models import User
+from agents import wakeups
+from approvals.actions import decisions
+from approvals.models import ToolCall
+from approvals.states import Choice
+wakeups.wake = lambda run_id: None
+call = ToolCall.objects.get(pk=PK)
+ruling = decisions.Ruling(Choice.APPROVE, version=call.version, digest=call.digest)
+decisions.decide(call.pk, User.objects.get(username="rita"), ruling)
+"""
+LATE = """
+from approvals.models import ToolCall
+call = ToolCall.objects.get(pk=PK)
+print("late", (call.started_at - call.decided_at).total_seconds())
+"""
+
+
+def test_a_wake_up_that_never_came_costs_eight_seconds_at_most(nod):
+    session = nod.ask("Send an email to late@example.com saying hello")
+    [call] = nod.pending(session)
+    pk = f"PK = {call['id']!r}\n"
+    nod.system.manage("shell", "--no-imports", "--command", pk + DECIDE_AND_DIE)
+    nod.once(session, "idle")
+    said = nod.system.manage("shell", "--no-imports", "--command", pk + LATE)
+    [late] = re.findall(r"^late (.*)$", said, re.MULTILINE)
+    # not before the grace, which leaves it to the message; one second more for a machine that is busy
+    assert 3 <= float(late) < 8 + 1
+    assert len(nod.mails("late@example.com")) == 1
+
+
 def test_it_sends_nothing_that_was_denied(nod):
     session = nod.ask("Send an email to two@example.com saying hello")
     [call] = nod.pending(session)

@@ -31,7 +31,22 @@ def test_it_moves_to_the_temp_folder_when_the_path_is_too_long(temp_folder):
     path = embedded.socket_path(LONG)
     assert path.parent.parent == temp_folder
     assert len(os.fsencode(path)) <= embedded.MAX_SOCKET_PATH
-    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert not path.parent.exists()
+
+
+def test_its_folder_is_private_and_goes_with_it(temp_folder):
+    path = embedded.socket_path(LONG)
+    with embedded.folder_of(path):
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+        path.touch()
+    assert list(temp_folder.iterdir()) == []
+
+
+def test_it_leaves_the_data_folder_alone(tmp_path):
+    path = tmp_path / "run" / "valkey.sock"
+    with embedded.folder_of(path):
+        pass
+    assert path.parent.is_dir()
 
 
 def test_it_counts_bytes_and_not_characters(temp_folder):
@@ -50,28 +65,50 @@ def test_it_does_not_need_a_short_temp_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(long_temp))
     path = embedded.socket_path(tmp_path / ("a" * 120))
     assert path.parent.parent == Path("/tmp")
-    path.parent.rmdir()
 
 
-def test_it_refuses_a_folder_that_others_may_enter(temp_folder):
-    embedded.socket_path(LONG).parent.chmod(0o755)
-    with pytest.raises(ImproperlyConfigured, match="nobody else can enter"):
-        embedded.socket_path(LONG)
-
-
-def test_it_refuses_a_link_to_a_folder(temp_folder):
+@pytest.fixture
+def taken(temp_folder):
+    """The folder for LONG, which somebody made before us."""
     folder = embedded.socket_path(LONG).parent
-    folder.rename(temp_folder / "elsewhere")
-    folder.symlink_to(temp_folder / "elsewhere")
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def refuses(path):
+    """Both the server and whoever would talk to it."""
+    with pytest.raises(ImproperlyConfigured, match="nobody else can enter"), embedded.folder_of(path):
+        raise AssertionError("it was entered")
     with pytest.raises(ImproperlyConfigured, match="nobody else can enter"):
         embedded.socket_path(LONG)
 
 
-def test_it_refuses_a_folder_of_somebody_else(temp_folder, monkeypatch):
-    embedded.socket_path(LONG)
+def test_it_refuses_a_folder_that_others_may_enter(taken):
+    path = embedded.socket_path(LONG)
+    taken.chmod(0o755)
+    refuses(path)
+
+
+def test_it_refuses_a_link_to_a_folder(taken, temp_folder):
+    path = embedded.socket_path(LONG)
+    taken.rename(temp_folder / "elsewhere")
+    taken.symlink_to(temp_folder / "elsewhere")
+    refuses(path)
+
+
+def test_it_refuses_a_link_to_nowhere(temp_folder):
+    path = embedded.socket_path(LONG)
+    path.parent.symlink_to(temp_folder / "nowhere")
+    with pytest.raises((ImproperlyConfigured, FileExistsError)), embedded.folder_of(path):
+        raise AssertionError("it was entered")
+    with pytest.raises(ImproperlyConfigured, match="nobody else can enter"):
+        embedded.socket_path(LONG)
+
+
+def test_it_refuses_a_folder_of_somebody_else(taken, monkeypatch):
+    path = embedded.socket_path(LONG)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with pytest.raises(ImproperlyConfigured, match="nobody else can enter"):
-        embedded.socket_path(LONG)
+    refuses(path)
 
 
 def test_it_says_no_when_there_is_no_server(temp_folder):

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from argparse import ArgumentParser
+from contextlib import ExitStack
 from typing import Any
 
 from django.conf import settings
@@ -55,6 +56,13 @@ class Command(BaseCommand):
         env = _environment(options["port"])
         supervisor = Supervisor(env, settings.BASE_DIR, with_parent=options["with_parent"])
         supervisor.catch_signals()
+        with ExitStack() as stack:
+            if settings.REDIS_SOCKET:
+                stack.enter_context(embedded.folder_of(settings.REDIS_SOCKET))
+            stack.callback(supervisor.stop)
+            self._run(supervisor, options)
+
+    def _run(self, supervisor: Supervisor, options: dict[str, Any]) -> None:
         try:
             _start_valkey(supervisor)
             _prepare_database(seed=options["seed"])
@@ -63,8 +71,6 @@ class Command(BaseCommand):
             supervisor.watch()
         except StopAsked:
             supervisor.say("stopping")
-        finally:
-            supervisor.stop()
 
     def _announce(self, options: dict[str, Any]) -> None:
         self.stdout.write(f"Nod is ready on {_address(options['host'], options['port'])}")
