@@ -53,7 +53,7 @@ check: .venv/requirements-dev.stamp ## formatter, linter, types, import rules, m
 bench: .venv/requirements-dev.stamp ## measure; tables here, JSON under var/bench/
 	@$(PYTHON) -m bench
 
-chaos: .venv/requirements-dev.stamp ## break it in every known place, on both databases (hours); SEEDS=2 for less
+chaos: .venv/requirements-dev.stamp ## break it in every known place, on both databases (an hour or two); SEEDS=2 for less
 	@$(PYTHON) -m tests.chaos --seeds $${SEEDS:-20}
 	@$(PYTHON) -m tests.chaos.outages
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import random
+import subprocess
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,15 @@ PATIENCE = 180.0  # seconds for a run, its fault included
 LIMIT = 30.0  # seconds that a run may stand still once its fault is over
 ONLY_IF_APPROVED = ("starting", "started", "acted", "recorded")  # places that a denied call never comes to
 AFTER_THE_TOOL = ("acted", "recorded")  # places that a call of unknown outcome may never have come to
-AFTER_A_COMMIT = ("posted", "decided")  # places to which a request that was cut off may not have come
+# Between their commit and these places, the fault of a run beside it may have taken the process.
+AFTER_A_COMMIT = ("posted", "paused", "decided", "recorded")
+# What an administrator does in the admin, after a look.
+LET_IT_TRY_AGAIN = """
+from agents.actions import runs
+from agents.models import Run
+for run in Run.objects.filter(session=SESSION, status="quarantined"):
+    runs.release_from_quarantine(run, "admin")
+"""
 
 
 @dataclass
@@ -34,6 +42,7 @@ class Outcome:
     fired: bool = False
     status: str = ""
     mails: int = 0
+    set_aside: int = 0
     unknown: list[str] = field(default_factory=list)
     stood: float = (
         0.0  # seconds that it waited for Nod, not for people, after its fault and with no other under way
@@ -49,18 +58,15 @@ class Client:
         self._http = httpx.AsyncClient(base_url=f"{site.system.url}/api/v1/", headers=headers, timeout=20)
 
     async def __call__(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        """The answer; its extension "cut" says whether an earlier try got none."""
         deadline = time.monotonic() + PATIENCE
-        for tries in itertools.count():
+        while True:
             with contextlib.suppress(httpx.TransportError):
                 answer = await self._http.request(method, path, json=body)
                 if answer.status_code < 500:
-                    answer.extensions["cut"] = tries > 0
                     return answer
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{method} {path}")
             await asyncio.sleep(0.2)
-        raise AssertionError("unreachable")
 
     async def __aenter__(self) -> Client:
         return self
@@ -79,7 +85,7 @@ class Case:
         self._subject = ""
         self._approved = False
         self._early = False
-        self._cut: dict[str, bool] = {}  # whether the request on the way to a place was cut off
+        self._disturbed = False  # by the fault of a run beside it
         self.outcome = Outcome(point, fault, seed, self._random.choice(PLANS))
 
     async def play(self) -> Outcome:
@@ -106,20 +112,34 @@ class Case:
         """Says what it wants, then decides and settles whatever comes, until the chat is idle."""
         text = f"Please send an email to {self._to} saying hello"
         path = f"sessions/{session}"
-        said = await self._alice("POST", f"{path}/messages", {"text": text, "idempotency_key": "once"})
-        self._cut["posted"] = said.extensions["cut"]
+        await self._alice("POST", f"{path}/messages", {"text": text, "idempotency_key": "once"})
         looked = still = time.monotonic()  # still: since when it could have gone on
         while True:
             shown: dict[str, Any] = (await self._alice("GET", path)).json()
             before, looked = looked, time.monotonic()
-            if not happening.done() or self._site.disturbed(before, looked):
+            disturbed = self._site.disturbed(before, looked)
+            self._disturbed |= disturbed
+            if disturbed or not happening.done():
                 still = looked
             self.outcome.stood = max(self.outcome.stood, looked - still)
+            if "set aside" in shown["error"]:
+                await self._let_it_try_again(session)
+                still = time.monotonic()
+                continue
             if shown["status"] in ("idle", "failed") and shown["messages"]:
                 return shown
             if await self._as_people(shown["calls"]):
                 still = time.monotonic()  # what people take is not Nod's
             await asyncio.sleep(0.1)
+
+    async def _let_it_try_again(self, session: str) -> None:
+        """Faults of runs beside it took its worker five times: that is for an administrator to see."""
+        code = f"SESSION = {session!r}\n{LET_IT_TRY_AGAIN}"
+        with contextlib.suppress(
+            subprocess.CalledProcessError
+        ):  # the database may be away: it is looked at again
+            await asyncio.to_thread(self._site.system.manage, "shell", "--no-imports", "--command", code)
+            self.outcome.set_aside += 1
 
     async def _as_people(self, calls: list[dict[str, Any]]) -> bool:
         """Decides and settles. True where the run waits for people, or for the time until they may say "run again"."""
@@ -143,7 +163,6 @@ class Case:
                 self._subject = "Edited"
                 body |= {"arguments": {**call["arguments"], "subject": "Edited"}}
         answer = await self._rita("POST", f"calls/{call['id']}/decisions", body)
-        self._cut["decided"] = answer.extensions["cut"]
         if answer.status_code not in (200, 409):
             self.outcome.problems.append(f"decision: {answer.status_code} {answer.text[:200]}")
 
@@ -182,8 +201,7 @@ class Case:
         denied = self.outcome.plan == "deny" and self.outcome.point in ONLY_IF_APPROVED
         # The fault of a run beside it took this one's worker in the middle of its tool: it went on without the tool.
         overtaken = bool(self.outcome.unknown) and self.outcome.point in AFTER_THE_TOOL
-        # Or it took the web server between the commit and the place behind it.
-        overtaken |= self.outcome.point in AFTER_A_COMMIT and self._cut.get(self.outcome.point, False)
+        overtaken |= self.outcome.point in AFTER_A_COMMIT and self._disturbed
         if not self.outcome.fired and not denied and not overtaken:
             problems.append("no fault: it never came to the place")
         if self.outcome.fired and denied:

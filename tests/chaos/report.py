@@ -19,7 +19,8 @@ def table(outcomes: Iterable[Outcome]) -> str:
     for one in outcomes:
         by_fault.setdefault(one.fault, []).append(one)
     lines = [
-        f"{'fault':10} {'runs':>5} {'fired':>5} {'mails':>5} {'unknown':>7}  {'p50 s':>6} {'max s':>6}  problems"
+        f"{'fault':10} {'runs':>5} {'fired':>5} {'mails':>5} {'set aside':>9} {'unknown':>7}  "
+        f"{'p50 s':>6} {'max s':>6}  problems"
     ]
     lines += [_line(fault, found) for fault, found in by_fault.items()]
     lines.append(_line("all", [one for found in by_fault.values() for one in found]))
@@ -35,8 +36,8 @@ def _line(fault: str, found: list[Outcome]) -> str:
     wrong = ", ".join(f"{count} {kind}" for kind, count in problems.items()) or "none"
     return (
         f"{fault:10} {len(found):5} {len(fired):5} {sum(one.mails for one in found):5} "
-        f"{sum(unknown.values()):7}  {times[len(times) // 2]:6.1f} {times[-1]:6.1f}  {wrong}"
-        + (f"   ({ended})" if ended else "")
+        f"{sum(one.set_aside for one in found):9} {sum(unknown.values()):7}  "
+        f"{times[len(times) // 2]:6.1f} {times[-1]:6.1f}  {wrong}" + (f"   ({ended})" if ended else "")
     )
 
 

@@ -301,6 +301,15 @@ def test_it_leaves_waiting_runs_alone(model, alice, enqueued):
     assert runs.sweep() == 0
 
 
+def test_what_waits_holds_no_thread(model, alice):
+    model.play(*[asks()] * 6)
+    chat(alice)  # what the first run of a process starts once
+    before = threading.active_count()
+    for _ in range(5):
+        pending(chat(alice))
+    assert threading.active_count() <= before
+
+
 def test_it_expires_what_nobody_decided(model, alice):
     model.play(asks(), "Nobody answered.")
     session = chat(alice)
