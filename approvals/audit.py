@@ -7,7 +7,7 @@ chain is so held only for the commit, and always taken last: two transactions ca
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -101,6 +101,12 @@ def _part(outer: list[AuditEntry]) -> Iterator[None]:
 
 
 def _store(entries: list[AuditEntry]) -> None:
+    """A failure ends the transaction, also where somebody catches it: no change without its entry."""
+    with transaction.mark_for_rollback_on_error(connection.alias):
+        _store_by_chain(entries)
+
+
+def _store_by_chain(entries: list[AuditEntry]) -> None:
     by_chain: dict[str, list[AuditEntry]] = {}
     for each in entries:
         by_chain.setdefault(each.session, []).append(each)
@@ -130,26 +136,32 @@ _ADD = (
 )
 _ROW = f"({', '.join(['%s'] * len(_COLUMNS))})"
 _MOVE = f"UPDATE {AuditHead._meta.db_table} SET hash = %s, seal = %s WHERE chain = %s"
+AT_ONCE = 99  # entries in one statement: SQLite may take 999 values
 _BOTH = f"WITH added AS (%s), moved AS ({_MOVE.replace('%s', '%%s')}) SELECT seq FROM added"
 
 
 def _write(entries: list[AuditEntry], head: list[str]) -> None:
     """Entries and head, in SQL and where it can be in one statement: each step of each call does this."""
-    add = f"{_ADD}{', '.join([_ROW] * len(entries))} RETURNING seq"
+    *first, last = (entries[at : at + AT_ONCE] for at in range(0, len(entries), AT_ONCE))
+    with connection.cursor() as cursor:
+        for some in first:
+            _add(cursor, some)
+        if connection.vendor == "postgresql":
+            _add(cursor, last, _BOTH, head)
+        else:
+            _add(cursor, last)
+            cursor.execute(_MOVE, head)
+
+
+def _add(cursor: Any, entries: Sequence[AuditEntry], frame: str = "%s", more: Sequence[str] = ()) -> None:
     values = [
         field.get_db_prep_save(getattr(each, field.attname), connection)
         for each in entries
         for field in _COLUMNS
     ]
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(_BOTH % add, values + head)
-            numbers = sorted(seq for (seq,) in cursor.fetchall())
-        else:
-            cursor.execute(add, values)
-            numbers = sorted(seq for (seq,) in cursor.fetchall())
-            cursor.execute(_MOVE, head)
-    for each, seq in zip(entries, numbers, strict=True):
+    add = f"{_ADD}{', '.join([_ROW] * len(entries))} RETURNING seq"
+    cursor.execute(frame % add, [*values, *more])
+    for each, seq in zip(entries, sorted(seq for (seq,) in cursor.fetchall()), strict=True):
         each.seq = seq
 
 

@@ -42,6 +42,7 @@ class _Statement:
 
     def __init__(self) -> None:
         self._compiled: dict[str, tuple[str, Sequence[Any], Any]] = {}
+        self._slots: dict[str, set[str]] = {}
 
     def _compile(self) -> tuple[str, Sequence[Any], Any]:
         """SQL, parameters with slots among them, and what the statement needs besides."""
@@ -50,11 +51,15 @@ class _Statement:
     def _parts(self) -> tuple[str, Sequence[Any], Any]:
         parts = self._compiled.get(connection.vendor)
         if parts is None:
-            parts = self._compiled[connection.vendor] = self._compile()
+            parts = self._compile()
+            self._slots[connection.vendor] = {each.name for each in parts[1] if isinstance(each, Slot)}
+            self._compiled[connection.vendor] = parts
         return parts
 
     def _run(self, cursor: Any, values: dict[str, Any]) -> Any:
         sql, params, rest = self._parts()
+        if unknown := values.keys() - self._slots[connection.vendor]:
+            raise TypeError(f"There is no slot named {', '.join(unknown)}.")
         filled = [each.fill(values) if isinstance(each, Slot) else each for each in params]
         with transaction.mark_for_rollback_on_error(connection.alias):
             cursor.execute(sql, filled)
@@ -67,8 +72,11 @@ class Select(_Statement):
     def __init__(self, rows: Callable[[], QuerySet[Any, Any]]) -> None:
         super().__init__()
         self._rows = rows
+        self._locks = False
 
     def __call__(self, **values: Any) -> list[Any]:
+        if self._locks and not connection.in_atomic_block:
+            raise transaction.TransactionManagementError("Rows are locked within a transaction only.")
         with connection.cursor() as cursor:
             build = self._run(cursor, values)
             return list(build(cursor.fetchall()))
@@ -79,6 +87,7 @@ class Select(_Statement):
 
     def _compile(self) -> tuple[str, Sequence[Any], Any]:
         queryset = self._rows()
+        self._locks = queryset.query.select_for_update
         compiler = queryset.query.get_compiler(connection.alias)
         sql, params = compiler.as_sql()
         convert = _converter(compiler)
@@ -133,6 +142,10 @@ class Insert(_Statement):
             [each for each in self._model._meta.concrete_fields if each is not automatic], [row]
         )
         [(sql, params)] = query.get_compiler(connection.alias).as_sql()
+        if fixed := slots.keys() - {each.name for each in params if isinstance(each, Slot)}:
+            raise TypeError(
+                f"{', '.join(fixed)} would be the same in every row: Django computes it when it saves."
+            )
         return sql, params, None
 
 

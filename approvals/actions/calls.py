@@ -23,18 +23,17 @@ AGENT = "agent"  # the actor of what the agent's side does
 SYSTEM = "system"  # the actor of what a clock does
 
 
-def ask(judged: Sequence[Judged]) -> list[ToolCall]:
+def ask(judged: Sequence[Judged]) -> None:
     """Store asked calls as PENDING, in the caller's transaction: the one that saves the session's state."""
-    calls = [_row(one, Status.PENDING) for one in judged]
     entries = []
-    for call, one in zip(calls, judged, strict=True):
+    for one in judged:
+        call = _row(one, Status.PENDING)
         call.groups = f"|{'|'.join(one.verdict.terms.groups)}|"
         _ASK.row(call, open_for=one.verdict.terms.open_for)
         entries.append(_requested(call))
         entries.append(audit.entry("call.pending", AGENT, call=call, policy=call.policy, why=call.why))
         events.ring(events.APPROVALS, "pending", call=str(call.pk))
     audit.write(*entries)
-    return calls
 
 
 _ASK = Insert(ToolCall, expires_at=Now() + Slot("open_for", DurationField()))

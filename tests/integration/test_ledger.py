@@ -15,7 +15,7 @@ from approvals.actions import tools
 from approvals.actions.verdicts import Judged, Request, examine
 from approvals.digest import call_digest, canonical
 from approvals.errors import InvalidArguments, LostClaim, NotFound, Refusal
-from approvals.models import AuditEntry, Tool, ToolCall, ToolPolicy
+from approvals.models import AuditEntry, AuditHead, Tool, ToolCall, ToolPolicy
 from approvals.states import NEXT, Effect, Fault, Status
 from tests.desk import MAIL, approve, chat, deny, kinds, no_audit, pending
 from tests.fakes.model import Use
@@ -35,9 +35,8 @@ def request_for(alice):
 @pytest.fixture
 def asked(request_for):
     with transaction.atomic():
-        [call] = call_actions.ask([examine(request_for())])
-    call.refresh_from_db()
-    return call
+        call_actions.ask([examine(request_for())])
+    return ToolCall.objects.get()
 
 
 def raw(call, column):
@@ -71,8 +70,8 @@ json_value = st.recursive(
 def test_it_stores_any_arguments_exactly_or_refuses_them(request_for, arguments):
     with transaction.atomic():
         with suppress(InvalidArguments):
-            [call] = call_actions.ask([examine(request_for(arguments=arguments))])
-            stored = ToolCall.objects.get(pk=call.pk)
+            call_actions.ask([examine(request_for(arguments=arguments))])
+            stored = ToolCall.objects.get()
             assert canonical(stored.arguments) == canonical(arguments)
             assert stored.digest == call_digest(
                 session="s1", tool="send_email", definition=stored.definition, arguments=stored.arguments
@@ -242,6 +241,26 @@ def test_it_changes_nothing_that_it_cannot_write_down(asked, rita, request_for):
                 step()
     [after] = ToolCall.objects.all()
     assert (after.pk, after.status, after.version) == (call.pk, Status.APPROVED, call.version)
+
+
+def test_a_change_whose_audit_failed_is_undone_though_somebody_catches_it(asked):
+    with connection.execute_wrapper(no_audit), transaction.atomic():
+        ToolCall.objects.update(why="changed")
+        with suppress(OSError):
+            audit.record("call.started", "agent", call=asked)
+    assert not ToolCall.objects.filter(why="changed").exists()
+
+
+def test_it_stores_many_entries_at_once(asked):
+    before = AuditEntry.objects.latest("seq").hash
+    with audit.audited():
+        audit.write(
+            *(audit.entry("call.started", "agent", call=asked, number=number) for number in range(250))
+        )
+    added = AuditEntry.objects.filter(kind="call.started").order_by("seq")
+    assert [entry.data["number"] for entry in added] == list(range(250))
+    assert [entry.prev for entry in added] == [before, *(entry.hash for entry in added)][:-1]
+    assert AuditHead.objects.get(chain="s1").position == AuditEntry.objects.filter(session="s1").count()
 
 
 # --- The catalogue -----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from django.test.utils import CaptureQueriesContext
 
 from approvals.ids import uuid7
-from approvals.models import Decision, Tool, ToolCall
+from approvals.models import Decision, Tool, ToolCall, ToolPolicy
 from approvals.prepared import Insert, Select, Slot, Update
 from approvals.states import Choice, Status
 from tests.desk import MAIL, approve, asks, chat, pending
@@ -125,6 +125,24 @@ def test_it_fails_as_the_orm_does(call, rita):
         finally:
             assert connection.needs_rollback
     assert not Decision.objects.exists()
+
+
+def test_it_locks_within_a_transaction_alone(call):
+    locked = Select(lambda: ToolCall.objects.select_for_update().filter(pk=PK))
+    with transaction.atomic():
+        assert locked(pk=call.pk) == [call]
+    with pytest.raises(transaction.TransactionManagementError):
+        locked(pk=call.pk)
+
+
+def test_it_adds_nothing_that_django_computes_for_each_row():
+    with pytest.raises(TypeError, match="updated_at"):
+        Insert(ToolPolicy).row(ToolPolicy(name="new", tool="*"))
+
+
+def test_it_takes_no_value_that_it_has_no_slot_for(call):
+    with pytest.raises(TypeError, match="status"):
+        Update(lambda: ToolCall.objects.filter(pk=PK), why="")(pk=call.pk, status=Status.DENIED)
 
 
 def test_it_needs_each_value(call):

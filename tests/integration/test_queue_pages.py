@@ -21,7 +21,7 @@ from approvals.actions import calls as call_actions
 from approvals.actions import decisions
 from approvals.actions.decisions import Ruling
 from approvals.digest import call_digest
-from approvals.models import Decision, Tool, ToolCall, TrustGrant
+from approvals.models import AuditEntry, Decision, Tool, ToolCall, TrustGrant
 from approvals.states import Choice, Fault, Status
 from tests import desk
 
@@ -146,6 +146,13 @@ def test_it_has_no_page_for_a_call_that_is_not_there(as_rita):
 def test_it_decides_by_post_alone(as_rita, call, method):
     response = getattr(as_rita, method)(reverse("approvals:decide", args=[call.pk]))
     assert response.status_code == 405
+
+
+def test_it_writes_down_who_decides_on_what_is_not_theirs_to_see(as_rita, call):
+    ToolCall.objects.update(groups="|finance|")
+    assert decide(as_rita, call).status_code == 404
+    refused = AuditEntry.objects.latest("seq")
+    assert (refused.kind, refused.actor, refused.data["code"]) == ("decision.refused", "rita", "not_found")
 
 
 def test_it_wants_a_csrf_token(rita, call):

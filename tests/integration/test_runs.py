@@ -609,9 +609,8 @@ def test_a_call_without_a_run_opens_its_window_at_the_decision(alice, rita, desk
         session="elsewhere", tool_use_id="u1", tool="send_email", arguments=MAIL, requested_by=alice.pk
     )
     with transaction.atomic():
-        [call] = call_actions.ask([examine(request)])
-    call.refresh_from_db()
-    approved = approve(call, rita)
+        call_actions.ask([examine(request)])
+    approved = approve(ToolCall.objects.get(), rita)
     assert open_windows(pk=approved.pk) == 1
     pass_by(ToolCall.objects, "executable_until")
     assert call_actions.expire_due() == 1
