@@ -17,6 +17,7 @@ from tests.chaos.site import Site
 
 PLANS = ("approve", "approve", "approve", "trust", "edit", "deny")
 PATIENCE = 180.0  # seconds for a run, its fault included
+LOOK_EVERY = 0.5  # seconds; ten who look all the time would take one processor
 LIMIT = 30.0  # seconds that a run may stand still once its fault is over
 ONLY_IF_APPROVED = ("starting", "started", "acted", "recorded")  # places that a denied call never comes to
 AFTER_THE_TOOL = ("acted", "recorded")  # places that a call of unknown outcome may never have come to
@@ -130,7 +131,7 @@ class Case:
                 return shown
             if await self._as_people(shown["calls"]):
                 still = time.monotonic()  # what people take is not Nod's
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(LOOK_EVERY)
 
     async def _let_it_try_again(self, session: str) -> None:
         """Faults of runs beside it took its worker five times: that is for an administrator to see."""
