@@ -17,10 +17,11 @@ from bench.system import Client, sign_in
 from tests.system import PATIENCE, System
 
 REVIEWERS = 8
+LOOK_EVERY = 0.1  # seconds: who asks more often measures the asking
 
 
 def measure(system: System, calls: int) -> Row:
-    """{"calls", "approvals/s": until every chat has its answer, "mails", the POST's quantiles in ms}"""
+    """{"calls", "approvals/s": until what came of each is stored, "mails", the POST's quantiles in ms}"""
     return asyncio.run(_measure(system, calls))
 
 
@@ -34,10 +35,12 @@ async def _measure(system: System, calls: int) -> Row:
     started = time.monotonic()
     took = await asyncio.gather(*(_approve(system, cookie, waiting) for cookie in cookies))
     decided = time.monotonic() - started
+    while await _unfinished(rita):
+        await asyncio.sleep(LOOK_EVERY)
+    seconds = time.monotonic() - started
     for session in sessions:
         while (await alice.get(f"sessions/{session}"))["status"] != "idle":
-            await asyncio.sleep(0.02)
-    seconds = time.monotonic() - started
+            await asyncio.sleep(LOOK_EVERY)
     return {
         "calls": calls,
         "approvals/s": round(calls / seconds, 1),
@@ -66,6 +69,13 @@ async def _waiting(rita: Client, calls: int) -> list[dict[str, Any]]:
             assert len(found) == calls, f"{len(found)} of {calls} calls wait"
             return found
         await asyncio.sleep(0.2)
+
+
+async def _unfinished(rita: Client) -> bool:
+    for status in ("approved", "started"):
+        if (await rita.get(f"calls?status={status}"))["items"]:
+            return True
+    return False
 
 
 async def _approve(system: System, cookie: str, waiting: deque[dict[str, Any]]) -> list[float]:
