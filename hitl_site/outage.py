@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from typing import Any
 
 from django.db import InterfaceError, OperationalError
@@ -26,18 +27,22 @@ SENTENCE = (
 )
 RETRY_AFTER = "5"  # seconds
 
+LULL = 5.0  # seconds; connections that died with the server may be noticed so long after it is back
+
 _lock = threading.Lock()
 _away = False
+_noted = -LULL  # when a failure was last noted, by time.monotonic()
 
 
 def note(error: Exception) -> None:
     """Say it once. Django gives the dead connection up at the end of the request."""
-    global _away
+    global _away, _noted
     with _lock:
-        if not _away:
+        now = time.monotonic()
+        if not _away and now - _noted > LULL:
             line = str(error).strip().partition("\n")[0]
             logger.warning("The database does not answer (%s); requests are told to come back.", line)
-        _away = True
+        _away, _noted = True, now
 
 
 def over() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from channels.testing import WebsocketCommunicator
 from django.db import InterfaceError, OperationalError
@@ -17,9 +19,15 @@ QUEUE = "/approvals/"
 
 @pytest.fixture(autouse=True)
 def no_outage_yet():
+    long_ago()
     outage.over()
     yield
     outage.over()
+
+
+def long_ago():
+    """The last failure is no longer of the same outage."""
+    outage._noted = time.monotonic() - outage.LULL - 1
 
 
 @pytest.fixture
@@ -64,7 +72,18 @@ def test_the_next_outage_is_said_again(as_rita, away, monkeypatch, caplog):
             assert as_rita.get(QUEUE).status_code == 503
         monkeypatch.undo()
         assert as_rita.get(QUEUE).status_code == 200
+        long_ago()
     assert len(lines(caplog)) == 2
+
+
+def test_a_connection_that_died_with_the_server_is_no_new_outage(as_rita, away, monkeypatch, caplog):
+    """One of a pool, which nobody used while the server was away."""
+    for _ in range(2):
+        away(views, "_pending")
+        assert as_rita.get(QUEUE).status_code == 503
+        monkeypatch.undo()
+        assert as_rita.get(QUEUE).status_code == 200
+    assert len(lines(caplog)) == 1
 
 
 def test_it_says_so_where_the_person_cannot_be_loaded(as_rita, away, caplog):
@@ -84,6 +103,7 @@ def test_the_api_says_it_as_a_problem(client, rita, token, away, monkeypatch, ca
     assert (answer.json()["code"], answer.json()["detail"]) == ("unavailable", outage.SENTENCE)
     monkeypatch.undo()
     assert client.get("/api/v1/calls", headers=headers).status_code == 200
+    long_ago()
     away(tokens, "find")
     assert client.get("/api/v1/calls", headers=headers).status_code == 503
     assert len(lines(caplog)) == 2, "one for each outage"
