@@ -16,7 +16,7 @@ from tests.chaos.faults import faults
 from tests.chaos.site import Site, site
 from tests.postgres import end_on_signals
 
-AT_ONCE = 10
+AT_ONCE = 20
 RESULTS = Path(__file__).resolve().parents[2] / "var" / "chaos"
 
 
