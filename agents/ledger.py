@@ -169,7 +169,7 @@ class LedgerGate:
         answer = self._start(use)
         if isinstance(answer, port.Started):
             answer = replace(answer, start_by=start_by)
-        reach("started", self.session.key)
+            reach("started", self.session.key)
         return answer
 
     @audit.audited(durable=True)

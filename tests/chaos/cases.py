@@ -19,7 +19,7 @@ PLANS = ("approve", "approve", "approve", "trust", "edit", "deny")
 PATIENCE = 180.0  # seconds for a run, its fault included
 LOOK_EVERY = 0.5  # seconds; ten who look all the time would take one processor
 LIMIT = 30.0  # seconds that a run may stand still once its fault is over
-ONLY_IF_APPROVED = ("starting", "started", "acted", "recorded")  # places that a denied call never comes to
+ONLY_IF_APPROVED = ("started", "acted", "recorded")  # places that a denied call never comes to
 AFTER_THE_TOOL = ("acted", "recorded")  # places that a call of unknown outcome may never have come to
 # Between their commit and these places, the fault of a run beside it may have taken the process.
 AFTER_A_COMMIT = ("posted", "paused", "decided", "recorded")
