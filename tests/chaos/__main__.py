@@ -17,6 +17,7 @@ from tests.chaos.site import Site, site
 from tests.postgres import end_on_signals
 
 AT_ONCE = 20
+FROZEN_AT_ONCE = 4  # each stops the one web server, or one of two workers, for 18 s: the others wait
 RESULTS = Path(__file__).resolve().parents[2] / "var" / "chaos"
 
 
@@ -55,7 +56,7 @@ async def play(nod: Site, points: Sequence[str], names: Sequence[str], seeds: It
         for fault in names:
             for point in points:
                 these = [Case(nod, alice, rita, point, fault, seed) for seed in seeds]
-                await side_by_side(these)
+                await side_by_side(these, FROZEN_AT_ONCE if fault == "freeze" else AT_ONCE)
                 bad = sum(bool(case.outcome.problems) for case in these)
                 print(f"  {fault} at {point}: {len(these)} runs, {bad} bad", flush=True)
                 complain(case.outcome for case in these)
@@ -71,9 +72,9 @@ def complain(outcomes: Iterable[Outcome]) -> None:
             print(f"  {one.point}, {one.fault}, seed {one.seed} ({one.plan}): {problem}", flush=True)
 
 
-async def side_by_side(cases: Iterable[Case]) -> None:
-    """Plays them, AT_ONCE at a time."""
-    places = asyncio.Semaphore(AT_ONCE)
+async def side_by_side(cases: Iterable[Case], at_once: int = AT_ONCE) -> None:
+    """Plays them, so many at a time."""
+    places = asyncio.Semaphore(at_once)
 
     async def one(case: Case) -> None:
         async with places:
