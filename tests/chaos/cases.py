@@ -21,6 +21,7 @@ LOOK_EVERY = 0.5  # seconds; ten who look all the time would take one processor
 LIMIT = 30.0  # seconds that a run may stand still once its fault is over
 ONLY_IF_APPROVED = ("started", "acted", "recorded")  # places that a denied call never comes to
 AFTER_THE_TOOL = ("acted", "recorded")  # places that a call of unknown outcome may never have come to
+TOO_LATE = "stood still for too long before it began. Nothing was done."  # what the model is told then
 # Between their commit and these places, the fault of a run beside it may have taken the process.
 AFTER_A_COMMIT = ("posted", "paused", "decided", "recorded")
 # What an administrator does in the admin, after a look.
@@ -44,6 +45,7 @@ class Outcome:
     status: str = ""
     mails: int = 0
     set_aside: int = 0
+    too_late: bool = False
     unknown: list[str] = field(default_factory=list)
     stood: float = (
         0.0  # seconds that it waited for Nod, not for people, after its fault and with no other under way
@@ -186,7 +188,8 @@ class Case:
         mails, problems = self._mails(), self.outcome.problems
         self.outcome.mails = len(mails)
         given_up = "give_up" in self.outcome.unknown
-        wanted = 0 if self.outcome.plan == "deny" or given_up else 1
+        self.outcome.too_late = any(TOO_LATE in str(call["result"]) for call in shown["calls"])
+        wanted = 0 if self.outcome.plan == "deny" or given_up or self.outcome.too_late else 1
         if self._early:
             problems.append("without approval: a mail was there before the decision")
         if len(mails) > max(wanted, 0):

@@ -19,7 +19,7 @@ def table(outcomes: Iterable[Outcome]) -> str:
     for one in outcomes:
         by_fault.setdefault(one.fault, []).append(one)
     lines = [
-        f"{'fault':10} {'runs':>5} {'fired':>5} {'mails':>5} {'set aside':>9} {'unknown':>7}  "
+        f"{'fault':10} {'runs':>5} {'fired':>5} {'mails':>5} {'set aside':>9} {'too late':>8} {'unknown':>7}  "
         f"{'p50 s':>6} {'max s':>6}  problems"
     ]
     lines += [_line(fault, found) for fault, found in by_fault.items()]
@@ -36,7 +36,7 @@ def _line(fault: str, found: list[Outcome]) -> str:
     wrong = ", ".join(f"{count} {kind}" for kind, count in problems.items()) or "none"
     return (
         f"{fault:10} {len(found):5} {len(fired):5} {sum(one.mails for one in found):5} "
-        f"{sum(one.set_aside for one in found):9} {sum(unknown.values()):7}  "
+        f"{sum(one.set_aside for one in found):9} {sum(one.too_late for one in found):8} {sum(unknown.values()):7}  "
         f"{times[len(times) // 2]:6.1f} {times[-1]:6.1f}  {wrong}" + (f"   ({ended})" if ended else "")
     )
 
