@@ -23,7 +23,7 @@ ONLY_IF_APPROVED = ("started", "acted", "recorded")  # places that a denied call
 AFTER_THE_TOOL = ("acted", "recorded")  # places that a call of unknown outcome may never have come to
 TOO_LATE = "stood still for too long before it began. Nothing was done."  # what the model is told then
 # Between their commit and these places, the fault of a run beside it may have taken the process.
-AFTER_A_COMMIT = ("posted", "paused", "decided", "recorded")
+AFTER_A_COMMIT = ("posted", "paused", "decided", "started", "recorded")
 # What an administrator does in the admin, after a look.
 LET_IT_TRY_AGAIN = """
 from agents.actions import runs
@@ -90,6 +90,7 @@ class Case:
         self._early = False
         self._disturbed = False  # by the fault of a run beside it
         self.outcome = Outcome(point, fault, seed, self._random.choice(PLANS))
+        self._if_not = self._random.choice(("run_again", "give_up"))  # the former is refused for a while
 
     async def play(self) -> Outcome:
         made = await self._alice("POST", "sessions", {"agent": "assistant"})
@@ -171,7 +172,7 @@ class Case:
 
     async def _settle(self, call: dict[str, Any]) -> None:
         """A person looks into the outbox, and says what is there."""
-        outcome = "happened" if self._mails() else self._random.choice(["run_again", "give_up"])
+        outcome = "happened" if self._mails() else self._if_not
         body = {
             "outcome": outcome,
             "version": call["version"],
