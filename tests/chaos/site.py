@@ -17,7 +17,7 @@ from hitl_site import embedded
 from tests.postgres import Server, running
 from tests.system import System
 
-WORKERS = ("one", "two")
+WORKERS = 2
 TICK = 0.05
 
 
@@ -68,9 +68,9 @@ class Process:
 
 
 class Site:
-    """Web, two workers and Valkey on one database."""
+    """Web, workers and Valkey on one database."""
 
-    def __init__(self, folder: Path, postgres: Server | None) -> None:
+    def __init__(self, folder: Path, postgres: Server | None, workers: int) -> None:
         self.folder, self.postgres = folder, postgres
         self.points = folder / "failpoints"
         self.points.mkdir()
@@ -89,7 +89,8 @@ class Site:
         self.valkey = self._process("valkey", embedded.valkey_command(self.system.folder, self.socket))
         self._await(lambda: embedded.answers(self.socket))
         self.web = self._process("web", self._daphne())
-        self.workers = [self._process(name, self._celery(name)) for name in WORKERS]
+        names = [f"worker{number}" for number in range(workers)]
+        self.workers = [self._process(name, self._celery(name)) for name in names]
         self._stop = threading.Event()
         self._tender = threading.Thread(target=self._tend, daemon=True)
         self._tender.start()
@@ -141,11 +142,11 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(database: str) -> Iterator[Site]:
+def site(database: str, workers: int = WORKERS) -> Iterator[Site]:
     """A site on "sqlite" or "postgresql" for the block."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nod-chaos-")))
         postgres = stack.enter_context(running()) if database == "postgresql" else None
-        made = Site(folder, postgres)
+        made = Site(folder, postgres, workers)
         stack.callback(made.stop)
         yield made
