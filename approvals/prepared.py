@@ -185,8 +185,7 @@ def _instances(
     select, klass = compiler.select, compiler.klass_info
     start, end = klass["select_fields"][0], klass["select_fields"][-1] + 1
     names = [column.target.attname for column, _, _ in select[start:end]]
-    related = get_related_populators(klass, select, connection.alias)  # type: ignore[call-arg] # of Django 6
-
+    related = get_related_populators(klass, select, connection.alias)  # type: ignore[call-arg] # stubs of Django 6
     annotations = (compiler.annotation_col_map or {}).items()
 
     def build(rows: Iterable[Sequence[Any]]) -> Iterator[Any]:

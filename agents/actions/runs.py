@@ -219,8 +219,8 @@ def _let_windows_run(run_id: str) -> None:
         calls.open_windows(run_id)
 
 
-def _unsettled(run_id: str | Slot) -> Any:
-    return ToolCall.objects.filter(Q(run=run_id), status__in=UNSETTLED)
+def _unsettled(run_id: Any) -> Any:
+    return ToolCall.objects.filter(run=run_id, status__in=UNSETTLED)
 
 
 _WAKE = Update(

@@ -60,6 +60,8 @@ async def play(nod: Site, points: Sequence[str], fault: str, seeds: Iterable[int
         for point in points:
             these = [Case(nod, alice, rita, point, fault, seed) for seed in seeds]
             await side_by_side(these, FROZEN_AT_ONCE if fault == "freeze" else AT_ONCE)
+            if not any(case.outcome.fired for case in these):
+                these[0].outcome.problems.append("no fault: not one of these runs came to the place")
             bad = sum(bool(case.outcome.problems) for case in these)
             print(f"  {fault} at {point}: {len(these)} runs, {bad} bad", flush=True)
             complain(case.outcome for case in these)

@@ -86,7 +86,6 @@ class Case:
         self._random = random.Random(f"{point} {fault} {seed}")
         self._to = f"{point}-{fault}-{seed}-{self._random.randrange(10**9)}@example.com"
         self._subject = ""
-        self._approved = False
         self._early = False
         self._disturbed = False  # by the fault of a run beside it
         self.outcome = Outcome(point, fault, seed, self._random.choice(PLANS))
@@ -141,7 +140,7 @@ class Case:
         code = f"SESSION = {session!r}\n{LET_IT_TRY_AGAIN}"
         with contextlib.suppress(
             subprocess.CalledProcessError
-        ):  # the database may be away: it is looked at again
+        ):  # the database is away: it is looked at again
             await asyncio.to_thread(self._site.system.manage, "shell", "--no-imports", "--command", code)
             self.outcome.set_aside += 1
 

@@ -32,4 +32,6 @@ async def test_nothing_is_doubled_lost_or_stuck(database: str, faults: list[tupl
             case.judge_again()
         outcomes = [case.outcome for case in cases]
         assert [one for one in outcomes if one.problems] == [], report.table(outcomes)
+        # one that was overtaken by the faults beside it is excused, most are not
+        assert sum(one.fired for one in outcomes) >= len(faults) / 2, report.table(outcomes)
         assert "all genuine" in verify(nod)
