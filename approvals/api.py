@@ -18,7 +18,7 @@ from ninja.security import HttpBearer
 from redis.exceptions import RedisError
 
 from approvals import audit, events, permissions
-from approvals.actions import decisions, settlements, tokens
+from approvals.actions import decisions, settlements, tokens, undoing
 from approvals.actions import trail as trail_actions
 from approvals.durations import parse_duration
 from approvals.errors import InvalidInput, NotFound, Refusal
@@ -289,7 +289,7 @@ def decide(request: HttpRequest, call_id: UUID, payload: DecisionIn) -> dict[str
 )
 def undo(request: HttpRequest, call_id: UUID, payload: UndoIn) -> dict[str, Any]:
     """As long as nothing has come of it; afterwards 409 `too_late`."""
-    return _shown(decisions.undo(call_id, person(request), payload.version))
+    return _shown(undoing.undo(call_id, person(request), payload.version))
 
 
 @router.post(

@@ -57,6 +57,12 @@ class CommentRequired(Refusal):
     code, http_status = "comment_required", 422
 
 
+class ConfirmRequired(Refusal):
+    """Extra: `word`, which has to be typed."""
+
+    code, http_status = "confirm_required", 422
+
+
 class InvalidArguments(Refusal):
     code, http_status = "invalid_arguments", 422
 

@@ -18,6 +18,7 @@ from approvals.ids import uuid7
 from approvals.prepared import Select, Slot
 from approvals.states import Choice, Effect, Fault, Risk, Status
 
+MAX_QUORUM = 20
 SENSIBLE = [MinValueValidator(timedelta(seconds=1)), MaxValueValidator(timedelta(days=365))]
 
 
@@ -64,11 +65,24 @@ class ToolPolicy(models.Model):
     provider = models.CharField(
         max_length=100, blank=True, help_text="Only tools of this provider; empty means every one."
     )
+    when = models.TextField(
+        blank=True,
+        help_text="Only calls for which this holds: a condition in CEL, such as args.amount > 1000.",
+    )
     enabled = models.BooleanField(default=True)
     groups = models.ManyToManyField(Group, blank=True, help_text="Who may decide; empty means reviewers.")
+    quorum = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_QUORUM)],
+        help_text="How many people have to approve; one denial is enough.",
+    )
     requester_may_decide = models.BooleanField(
         default=False, help_text="The person who asked may decide, if in one of the groups."
     )
+    confirm = models.CharField(
+        max_length=50, blank=True, help_text="A word that whoever approves has to type, exactly."
+    )
+    justify = models.BooleanField(default=False, help_text="Whoever approves has to say why.")
     open_for = models.DurationField(
         default=timedelta(hours=24), validators=SENSIBLE, help_text="How long a call waits for a decision."
     )
@@ -84,6 +98,9 @@ class ToolPolicy(models.Model):
     trust_max_uses = models.PositiveIntegerField(
         null=True, blank=True, help_text="The most calls that trust may cover."
     )
+    requester_may_trust = models.BooleanField(
+        default=False, help_text="The person who asked may also trust, where they may decide."
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -95,6 +112,18 @@ class ToolPolicy(models.Model):
         return self.name
 
 
+class PolicyMark(models.Model):
+    """One row, with a word that triggers (triggers.py) change whenever a policy is changed, by whomever.
+
+    As long as it is the same, the policies that a process has read are still the policies there are.
+    """
+
+    mark = models.CharField(max_length=36)
+
+    def __str__(self) -> str:
+        return self.mark
+
+
 class TrustGrant(models.Model):
     """ "Do not ask again for this tool in this session", until it expires, is used up or is revoked."""
 
@@ -103,6 +132,9 @@ class TrustGrant(models.Model):
     tool = models.CharField(max_length=100)
     provider = models.CharField(max_length=100)
     definition = models.CharField(max_length=64)
+    scope = JSONTextField(
+        default=dict, help_text="Arguments that have to be these, by name; none means any arguments."
+    )
     granted_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     granted_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField()
@@ -159,6 +191,11 @@ class ToolCall(models.Model):
     risk = models.CharField(max_length=6, choices=Risk.choices)
     terms = JSONTextField(default=dict)
     groups = models.TextField(blank=True, help_text="Who may decide, as |name|name|.")
+    quorum = models.PositiveSmallIntegerField(default=1, help_text="How many have to approve.")
+    approvals = models.PositiveSmallIntegerField(default=0, help_text="How many have, of this round.")
+    round = models.PositiveSmallIntegerField(
+        default=1, help_text="Goes up where a person lets it run again; approvals count for their round."
+    )
     trust = models.ForeignKey(TrustGrant, models.SET_NULL, null=True, blank=True, related_name="calls")
     expires_at = models.DateTimeField(null=True)
     decided_at = models.DateTimeField(null=True)
@@ -178,6 +215,11 @@ class ToolCall(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["run"], name="call_run"),
             models.Index(fields=["-decided_at"], name="call_decided", condition=Q(decided_at__isnull=False)),
+            models.Index(
+                fields=["session", "digest"],
+                name="call_limits",
+                condition=Q(status__in=["pending", "denied"]),
+            ),
             models.Index(fields=["requested_at"], name="call_pending", condition=Q(status="pending")),
             models.Index(fields=["expires_at"], name="call_expires", condition=Q(status="pending")),
             models.Index(fields=["started_at"], name="call_started", condition=Q(status="started")),
@@ -190,7 +232,8 @@ class ToolCall(models.Model):
 
     @property
     def trustable(self) -> bool:
-        return self.effect != Effect.ALWAYS_ASK
+        """One person may say "do not ask again" where one person may say yes."""
+        return self.effect != Effect.ALWAYS_ASK and self.quorum == 1
 
     def group_names(self) -> list[str]:
         return [name for name in self.groups.split("|") if name]
@@ -218,6 +261,7 @@ class Decision(models.Model):
     comment = models.TextField(blank=True)
     digest = models.CharField(max_length=64)
     version = models.PositiveIntegerField()
+    round = models.PositiveSmallIntegerField(default=1)
     grant = models.ForeignKey(TrustGrant, models.SET_NULL, null=True, blank=True, related_name="decisions")
     at = models.DateTimeField(db_default=Now(), editable=False)
     undone_at = models.DateTimeField(null=True, blank=True, help_text="It counts no more from then on.")
@@ -227,6 +271,11 @@ class Decision(models.Model):
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=~Q(by=F("requested_by")) | Q(self_allowed=True), name="decision_not_by_requester"
+            ),
+            models.UniqueConstraint(
+                fields=["call", "by", "round"],
+                condition=Q(undone_at=None),
+                name="decision_once_a_person_and_round",
             ),
         ]
 

@@ -1,10 +1,16 @@
 """Verdicts: what the policies say of a call. Pure: no database, no clock, no settings."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from fnmatch import fnmatchcase
+from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from fnmatch import translate
+from functools import cached_property
+from typing import Any
+
+from approvals.conditions import ConditionFailed, Context, holds
 from approvals.states import Effect, Risk
 
 REVIEWERS = "reviewers"
@@ -12,12 +18,20 @@ REVIEWERS = "reviewers"
 
 @dataclass(frozen=True)
 class Terms:
-    """What an asked call demands. Frozen into the call when it is asked."""
+    """What an asked call demands. Frozen into the call when it is asked.
+
+    `quorum`: how many people have to approve; one denial is enough. `confirm`: a word that whoever approves has to
+    type. `justify`: they have to say why.
+    """
 
     groups: tuple[str, ...] = (REVIEWERS,)
+    quorum: int = 1
     requester_may_decide: bool = False
+    requester_may_trust: bool = False
     open_for: timedelta = timedelta(hours=24)
     executable_for: timedelta = timedelta(minutes=15)
+    confirm: str = ""
+    justify: bool = False
     trust_expires_in: timedelta = timedelta(hours=8)
     trust_max_uses: int | None = None
 
@@ -31,27 +45,32 @@ class Rule:
     effect: Effect
     agent: str = ""
     provider: str = ""
+    when: str = ""
     risk: Risk | None = None
     terms: Terms = field(default_factory=Terms)
-
-    def matches(self, facts: "Facts") -> bool:
-        return (
-            fnmatchcase(facts.tool, self.tool)
-            and self.agent in ("", facts.agent)
-            and self.provider in ("", facts.provider)
-        )
 
     @property
     def specificity(self) -> int:
         """2 for an exact name, 1 for a pattern, 0 for `*`."""
         if self.tool == "*":
             return 0
-        return 1 if any(mark in self.tool for mark in "*?[") else 2
+        return 1 if is_pattern(self.tool) else 2
+
+    def concerns(self, facts: Facts) -> bool:
+        """It is about calls of this agent and provider; the tool's name is looked at elsewhere."""
+        return self.agent in ("", facts.agent) and self.provider in ("", facts.provider)
+
+    def applies(self, facts: Facts) -> bool:
+        """Its condition is met, if it has one. A condition without an answer counts against the call."""
+        try:
+            return not self.when or holds(self.when, facts.context)
+        except ConditionFailed:
+            return self.effect != Effect.ALLOW
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a verdict may depend on."""
+    """What a verdict may depend on. `user` and those after it are for conditions alone."""
 
     tool: str
     provider: str = "local"
@@ -59,6 +78,23 @@ class Facts:
     known: bool = True  # a person has looked at this definition of the tool
     trusted: bool = False  # a live trust grant covers the call
     risk: Risk = Risk.MEDIUM
+    arguments: Any = None
+    session: str = ""
+    user: str = ""
+    user_groups: tuple[str, ...] = ()
+    now: datetime | None = None
+
+    @cached_property
+    def context(self) -> Context:
+        """What conditions are evaluated on; the names are those of conditions.NAMES."""
+        names = {
+            "args": {} if self.arguments is None else self.arguments,
+            "tool": self.tool,
+            "agent": self.agent,
+            "session": self.session,
+            "user": {"name": self.user, "groups": list(self.user_groups)},
+        }
+        return Context(names if self.now is None else names | {"now": self.now})
 
 
 @dataclass(frozen=True)
@@ -77,31 +113,95 @@ class Verdict:
         return self.effect in (Effect.ASK, Effect.ALWAYS_ASK)
 
 
-def judge(facts: Facts, rules: Iterable[Rule]) -> Verdict:
-    """The verdict on a call. First match wins; the order of `rules` makes no difference:
+class Policies:
+    """A set of policies, arranged so that a verdict looks only at those that may be about its tool."""
 
-    1. block, 2. always ask, 3. a live trust grant allows, 4. the most specific of allow and ask (a tie
-    asks), 5. ask. A definition that no person has looked at is asked for, whatever a policy allows.
+    def __init__(self, rules: Iterable[Rule] = ()) -> None:
+        self.rules = tuple(sorted(rules, key=_strongest_first))
+        self.have_conditions = any(rule.when for rule in self.rules)
+        self._exact: dict[str, list[Rule]] = {}
+        self._patterns: list[tuple[str, re.Pattern[str], Rule]] = []
+        for rule in self.rules:
+            if rule.specificity == 2:
+                self._exact.setdefault(rule.tool, []).append(rule)
+            else:
+                literal = re.split(r"[*?[]", rule.tool, maxsplit=1)[0]
+                self._patterns.append((literal, re.compile(translate(rule.tool)), rule))
+
+    def about(self, facts: Facts) -> list[Rule]:
+        """Those about the call's tool, agent and provider, the strongest first; conditions are not looked at."""
+        return [rule for rule in self._about(facts.tool) if rule.concerns(facts)]
+
+    def _about(self, tool: str) -> Iterator[Rule]:
+        yield from self._exact.get(tool, ())
+        for literal, pattern, rule in self._patterns:
+            if tool.startswith(literal) and pattern.match(tool):
+                yield rule
+
+
+def judge(facts: Facts, policies: Policies) -> Verdict:
+    """The verdict on a call. First match wins; the order of the policies makes no difference:
+
+    1. block, 2. always ask, 3. a live trust grant allows, 4. the most specific of allow and ask (exact before
+    pattern before `*`; with a condition before without; a tie asks), 5. ask. A definition that no person has looked
+    at is asked for, whatever a policy allows.
     """
-    matching = sorted((rule for rule in rules if rule.matches(facts)), key=_strongest_first)
-    for effect in (Effect.BLOCK, Effect.ALWAYS_ASK):
-        for rule in matching:
-            if rule.effect == effect:
-                return _verdict(rule, facts)
+    about = policies.about(facts)
+    winner = _first(about, facts, Effect.BLOCK) or _first(about, facts, Effect.ALWAYS_ASK)
+    if winner:
+        return _verdict(winner, facts)
     if facts.trusted:
         return Verdict(Effect.ALLOW, "", "Trusted in this session.", facts.risk, by_trust=True)
-    if not matching:
-        return Verdict(Effect.ASK, "", "No policy matches this tool.", facts.risk)
-    verdict = _verdict(matching[0], facts)
-    if verdict.effect == Effect.ALLOW and not facts.known:
-        why = "Nobody has looked at this tool, or its definition changed."
-        return replace(verdict, effect=Effect.ASK, policy="", why=why)
-    return verdict
+    winner = _first(about, facts, Effect.ASK, Effect.ALLOW)
+    if winner is None:
+        return _unruled(facts, "No policy matches this call." if about else "No policy matches this tool.")
+    if winner.effect == Effect.ALLOW and not facts.known:
+        return _unruled(facts, "Nobody has looked at this tool, or its definition changed.")
+    return _verdict(winner, facts)
 
 
-def _strongest_first(rule: Rule) -> tuple[int, bool, str]:
-    return -rule.specificity, rule.effect == Effect.ALLOW, rule.name
+def stricter(now: Terms, then: Terms) -> bool:
+    """Whether a call that was decided on the terms of `then` misses something that is demanded now."""
+    return (
+        now.quorum > then.quorum
+        or not set(then.groups) <= set(now.groups)
+        or (then.requester_may_decide and not now.requester_may_decide)
+        or (bool(now.confirm) and now.confirm != then.confirm)
+        or (now.justify and not then.justify)
+    )
+
+
+def is_pattern(tool: str) -> bool:
+    return any(mark in tool for mark in "*?[")
+
+
+def _first(rules: Iterable[Rule], facts: Facts, *effects: Effect) -> Rule | None:
+    return next((rule for rule in rules if rule.effect in effects and rule.applies(facts)), None)
+
+
+def _strongest_first(rule: Rule) -> tuple[int, bool, bool, str]:
+    return -rule.specificity, not rule.when, rule.effect == Effect.ALLOW, rule.name
 
 
 def _verdict(rule: Rule, facts: Facts) -> Verdict:
-    return Verdict(rule.effect, rule.name, "", rule.risk or facts.risk, terms=rule.terms)
+    return Verdict(rule.effect, rule.name, _why(rule, facts), _risk(rule.risk, facts), terms=rule.terms)
+
+
+def _unruled(facts: Facts, why: str) -> Verdict:
+    return Verdict(Effect.ASK, "", why, _risk(None, facts))
+
+
+def _risk(given: Risk | None, facts: Facts) -> Risk:
+    """What nobody has looked at is of high risk, unless a policy says what it is."""
+    return given or (facts.risk if facts.known else Risk.HIGH)
+
+
+def _why(rule: Rule, facts: Facts) -> str:
+    """What the policy's name does not say by itself."""
+    if not rule.when:
+        return ""
+    try:
+        holds(rule.when, facts.context)
+    except ConditionFailed as failed:
+        return f"Its condition could not be checked: {failed}."
+    return ""

@@ -54,5 +54,5 @@ def ensure_groups(**kwargs: Any) -> None:
 def ensure_triggers(using: str, **kwargs: Any) -> None:
     """Receiver of post_migrate: SQLite drops a table's triggers whenever a migration makes the table anew."""
     connection = connections[using]
-    if triggers.TABLE in connection.introspection.table_names():
+    if {triggers.TABLE, triggers.MARK} <= set(connection.introspection.table_names()):
         triggers.create(connection)

@@ -29,12 +29,13 @@ NEXT: dict[Status, frozenset[Status]] = {
 }
 """Which status may follow which. What is not listed is final."""
 
-BACK: dict[Status, Status] = {
-    Status.APPROVED: Status.PENDING,
-    Status.DENIED: Status.PENDING,
-    Status.UNKNOWN: Status.APPROVED,
+BACK: dict[Status, frozenset[Status]] = {
+    Status.APPROVED: frozenset({Status.PENDING}),
+    Status.DENIED: frozenset({Status.PENDING}),
+    Status.UNKNOWN: frozenset({Status.APPROVED, Status.PENDING}),
 }
-"""Only a person takes a call back: by undoing a decision, or by having what did not happen run again."""
+"""Only a person takes a call back: by undoing a decision, or by having what did not happen run again (PENDING where
+that takes several people)."""
 
 UNSETTLED = frozenset({Status.PENDING, Status.UNKNOWN})
 """What waits for a person."""
@@ -66,6 +67,8 @@ class Fault(models.TextChoices):
     DEFINITION = "definition_changed", "The tool was changed after the decision"
     BLOCKED = "blocked", "A policy blocks it now"
     REVOKED = "trust_revoked", "The trust with which it was approved was revoked"
+    APPROVALS = "approvals_missing", "Fewer people approve it than it takes"
+    STRICTER = "policy_stricter", "The policies ask for more now than it was approved with"
     TOO_LATE = "too_late", "The approval was not used in time"
     WORKER_DIED = "worker_died", "The worker died while it ran"
     STOPPED = "stopped", "The worker was stopped while it ran"

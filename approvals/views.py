@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import trigger_client_event
 
 from approvals import permissions
-from approvals.actions import decisions, settlements
+from approvals.actions import decisions, settlements, undoing
 from approvals.actions.decisions import Ruling
 from approvals.actions.settlements import Settlement
 from approvals.cards import Card, list_rows
@@ -92,7 +92,7 @@ def decide(request: Request, call_id: UUID) -> HttpResponse:
 @require_POST
 def undo(request: Request, call_id: UUID) -> HttpResponse:
     """Take one's own decision back."""
-    return _act(request, call_id, lambda: decisions.undo(call_id, request.user, _version(request)))
+    return _act(request, call_id, lambda: undoing.undo(call_id, request.user, _version(request)))
 
 
 @never_cache

@@ -54,7 +54,7 @@ def emptied_between_tests():
     """
 
     def empty(self):
-        triggers.drop(connection)
+        triggers.expose_trail(connection)
         tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False))
         statements = connection.ops.sql_flush(no_style(), sorted(tables - MADE_BY_DJANGO))
         connection.ops.execute_sql_flush(statements)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import DurationField, F, Q, QuerySet, UUIDField
 from django.db.models.functions import Now
 
 from approvals import audit, events
-from approvals.actions.verdicts import Judged, Request, examine, live_grant
+from approvals.actions.verdicts import Judged, Request, examine
 from approvals.digest import call_digest
 from approvals.errors import DefinitionChanged, InvalidArguments, LostClaim, NotFound
 from approvals.models import Decision, Tool, ToolCall, TrustGrant
-from approvals.policy import Terms
+from approvals.policy import Terms, stricter
 from approvals.prepared import Insert, Slot, Update
 from approvals.signals import settled
 from approvals.states import Choice, Effect, Fault, Status
@@ -56,7 +57,7 @@ def start_new(request: Request, epoch: int) -> ToolCall | Judged:
     if judged.verdict.effect != Effect.ALLOW:
         return judged
     call = _row(judged, Status.STARTED)
-    if judged.verdict.by_trust and not _use_trust(call, judged.tool):
+    if judged.verdict.by_trust and not _use_trust(call, judged):
         return start_new(request, epoch)  # the grant ended since the verdict: judge again without it
     call.epoch, call.started_at = epoch, Now()
     call.save(force_insert=True)
@@ -176,10 +177,18 @@ def _changed(call: ToolCall, request: Request) -> tuple[Fault, str] | None:
     decision = call.decision()
     if stored != call.digest or not _approved(call, decision):
         return _fault(Fault.ARGUMENTS)
+    if decision and not _enough(call):
+        return _fault(Fault.APPROVALS)
     if not _trust_stands(call, decision):
         return _fault(Fault.REVOKED)
     if judged.verdict.effect == Effect.BLOCK:
         return Fault.BLOCKED, f"The policy “{judged.verdict.policy}” blocks it now."
+    asks_by_policy = judged.verdict.asks and judged.verdict.policy
+    if decision and asks_by_policy and stricter(judged.verdict.terms, thawed(call.terms)):
+        return (
+            Fault.STRICTER,
+            f"The policy “{judged.verdict.policy}” asks for more now than it was approved with.",
+        )
     if decision is None and _is_asked_for_now(call, judged):
         return Fault.BLOCKED, "People are asked for it now."
     return None
@@ -201,6 +210,15 @@ def _approved(call: ToolCall, decision: Decision | None) -> bool:
     if decision is None:
         return call.status == Status.STARTED and not call.groups
     return decision.choice != Choice.DENY and decision.digest == call.digest
+
+
+def _enough(call: ToolCall) -> bool:
+    """As many people as it takes approved exactly this, each of them once; counted anew, whatever the row says."""
+    if call.quorum == 1:
+        return True  # the decision that was looked at is the one
+    counted = call.decisions.filter(undone_at=None, round=call.round, digest=call.digest)
+    people = counted.exclude(choice=Choice.DENY).order_by().values("by").distinct()
+    return people.count() >= call.quorum
 
 
 def _trust_stands(call: ToolCall, decision: Decision | None) -> bool:
@@ -358,17 +376,27 @@ def _row(judged: Judged, status: Status) -> ToolCall:
         effect=verdict.effect,
         why=verdict.why,
         risk=verdict.risk,
-        terms=_frozen(verdict.terms),
+        terms=frozen(verdict.terms),
+        quorum=verdict.terms.quorum,
         executable_for=verdict.terms.executable_for,
     )
 
 
-def _frozen(terms: Terms) -> dict[str, Any]:
+_DURATIONS = ("open_for", "executable_for", "trust_expires_in")
+
+
+def frozen(terms: Terms) -> dict[str, Any]:
     """Terms as JSON: durations in seconds."""
     values = asdict(terms)
-    for name in ("open_for", "executable_for", "trust_expires_in"):
-        values[name] = values[name].total_seconds()
-    return values
+    return values | {name: values[name].total_seconds() for name in _DURATIONS}
+
+
+def thawed(values: dict[str, Any]) -> Terms:
+    """The terms of a call. What an older version did not know has its default."""
+    known = {each.name for each in fields(Terms)}
+    given = {name: value for name, value in values.items() if name in known}
+    lasting = {name: timedelta(seconds=given[name]) for name in _DURATIONS if name in given}
+    return Terms(**given | lasting | {"groups": tuple(given.get("groups", Terms().groups))})
 
 
 def _requested(call: ToolCall) -> Any:
@@ -377,13 +405,11 @@ def _requested(call: ToolCall) -> Any:
     )
 
 
-def _use_trust(call: ToolCall, tool: Tool) -> bool:
-    """Count one use of a live grant; False when it was revoked or used up since the verdict."""
-    grant = live_grant(call.session, tool)
-    if grant is None:
-        return False
-    used = TrustGrant.objects.filter(TrustGrant.live(), pk=grant.pk).update(uses=F("uses") + 1)
-    call.trust = grant if used else None
+def _use_trust(call: ToolCall, judged: Judged) -> bool:
+    """Count one use of the grant that covers it; False when it was revoked or used up since the verdict."""
+    assert judged.grant is not None
+    used = TrustGrant.objects.filter(TrustGrant.live(), pk=judged.grant.pk).update(uses=F("uses") + 1)
+    call.trust = judged.grant if used else None
     return bool(used)
 
 

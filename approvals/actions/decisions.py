@@ -6,35 +6,34 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import jsonschema
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import F, UUIDField
+from django.db.models import F, IntegerField, UUIDField
 from django.db.models.functions import Now
 
 from approvals import audit, events, permissions
-from approvals.actions import calls, trust
-from approvals.actions.verdicts import check_size
+from approvals.actions import calls
+from approvals.actions.edits import proposal, whole_arguments
 from approvals.digest import call_digest
 from approvals.errors import (
     AlreadyDecided,
     CommentRequired,
+    ConfirmRequired,
     Expired,
-    InvalidArguments,
     InvalidInput,
     NotFound,
     NotTrustable,
     Refusal,
+    SelfApproval,
     Stale,
-    TooLate,
 )
 from approvals.failpoints import reach
 from approvals.fields import storable
-from approvals.models import Decision, Tool, ToolCall, TrustGrant
+from approvals.models import Decision, ToolCall, TrustGrant
 from approvals.prepared import Insert, Select, Slot, Update
-from approvals.signals import reopening, settled
-from approvals.states import Choice, Status
+from approvals.signals import settled
+from approvals.states import Choice, Effect, Status
 
 MAX_COMMENT = 2000
 _PK = Slot("pk", UUIDField())
@@ -45,22 +44,28 @@ MAX_VERSION = 2**31 - 1  # what its column takes
 
 @dataclass(frozen=True)
 class Ruling:
-    """What the reviewer saw (version, digest) and what they decided on it."""
+    """What the reviewer saw (version, digest) and what they decided on it.
+
+    `confirm`: the word that they typed. `trust_same`: the arguments that trust holds for only while they are the same.
+    """
 
     choice: Choice
     version: int
     digest: str
     comment: str = ""
     arguments: dict[str, Any] | None = None  # only where the reviewer changed them
+    confirm: str = ""
     trust_for: timedelta | None = None
     trust_uses: int | None = None
+    trust_same: tuple[str, ...] = ()
 
 
 def decide(call_id: Any, user: User, ruling: Ruling) -> ToolCall:
-    """Settle a pending call. One decision wins: the update holds only for what the reviewer saw.
+    """Settle a pending call, or add an approval to those that it takes. One denial settles it.
 
-    Raises AlreadyDecided, Stale, Expired, NotAReviewer, SelfApproval, CommentRequired, InvalidArguments,
-    NotTrustable, NotFound; nothing has changed then. A refusal is audited.
+    One decision wins: the update holds only for what the reviewer saw. Raises AlreadyDecided, Stale, Expired,
+    NotAReviewer, SelfApproval, CommentRequired, ConfirmRequired, InvalidArguments, NotTrustable, NotFound; nothing has
+    changed then. A refusal is audited.
     """
     call = find(call_id)
     try:
@@ -96,59 +101,6 @@ def check_may_decide(call: ToolCall, user: User) -> None:
         raise refused
 
 
-def undo(call_id: Any, user: User, version: int) -> ToolCall:
-    """Take one's own decision back, as long as nothing has come of it. The call waits again, as it was asked.
-
-    Raises NotFound, NotAReviewer, SelfApproval, TooLate; nothing has changed then. A refusal is audited.
-    """
-    call = find(call_id)
-    try:
-        check_may_decide(call, user)
-        return _undo(call, user, version)
-    except Refusal as refused:
-        record_refusal(call, user, refused, "undo")
-        raise
-
-
-@audit.audited(durable=True)
-def _undo(call: ToolCall, user: User, version: int) -> ToolCall:
-    decision = call.decision()
-    if decision is None or call.status not in (Status.APPROVED, Status.DENIED):
-        raise TooLate("There is no decision to undo: nobody decided, or it has been acted upon.")
-    if call.decisions.filter(undone_at=None).count() > 1:
-        raise TooLate("This let a call run again whose outcome was unknown; that cannot be undone.")
-    if decision.by_id != user.pk:
-        raise TooLate(f"Only {decision.by.get_username()} can undo this decision.")
-    undone = audit.entry("decision.undone", user.get_username(), call=call, choice=decision.choice)
-    reopening.send(sender=ToolCall, call=call)  # first: who holds a run may wait for its approved calls
-    _reopen(call, version)
-    Decision.objects.filter(pk=decision.pk).update(undone_at=Now())
-    if decision.grant_id:
-        trust.revoke(decision.grant_id, call.session, user)
-    call.refresh_from_db()
-    audit.write(undone, audit.entry("call.pending", user.get_username(), call=call))
-    events.ring(events.APPROVALS, "pending", call=str(call.pk))
-    events.ring(events.session_topic(call.session), "changed")
-    return call
-
-
-def _reopen(call: ToolCall, version: int) -> None:
-    changes: dict[str, Any] = {
-        "status": Status.PENDING,
-        "decided_at": None,
-        "executable_until": None,
-        "version": F("version") + 1,
-    }
-    if call.proposed is not None:  # a reviewer's edit goes with the decision
-        digest = call_digest(
-            session=call.session, tool=call.tool, definition=call.definition, arguments=call.proposed
-        )
-        changes |= {"arguments": call.proposed, "proposed": None, "digest": digest}
-    rows = ToolCall.objects.filter(pk=call.pk, status=call.status, version=version, expires_at__gt=Now())
-    if not rows.update(**changes):
-        raise TooLate("It is too late to undo this: the call runs, has run, or has expired meanwhile.")
-
-
 def _check_party(call: ToolCall, user: User) -> None:
     """Whoever asked for the call knows it, and may learn why it is not theirs to decide; others need to see it."""
     asked_for_it = user.is_active and user.pk == call.requested_by_id
@@ -160,11 +112,16 @@ def _check_party(call: ToolCall, user: User) -> None:
 def _decide(call: ToolCall, user: User, ruling: Ruling) -> ToolCall:
     if refused := permissions.refusal(user, call):
         raise refused
-    _check(call, ruling)
+    _check(call, user, ruling)
     transaction.on_commit(lambda: reach("decided", call.session))
     arguments, digest = _content(call, ruling)
-    grant = _grant(call, user, ruling) if ruling.choice == Choice.TRUST else None
-    _settle(call, ruling, arguments, digest)
+    grant = _grant(call, user, ruling, arguments) if ruling.choice == Choice.TRUST else None
+    approves = ruling.choice != Choice.DENY
+    if approves and call.quorum > 1:
+        voided = _count(call, user, ruling, arguments, digest)
+    else:
+        voided = []
+        _settle(call, ruling, arguments, digest)
     decision = Decision(
         call=call,
         by=user,
@@ -174,21 +131,48 @@ def _decide(call: ToolCall, user: User, ruling: Ruling) -> ToolCall:
         comment=storable(ruling.comment),
         digest=digest,
         version=ruling.version,
+        round=call.round,
         grant=grant,
     )
     _ADD_DECISION.row(decision)
-    _tell(call, decision, grant, edited=ruling.arguments is not None)
-    settled.send(sender=ToolCall, call=call)
+    if approves and call.quorum > 1:
+        _complete(call)
+    _tell(call, decision, grant, voided, edited=ruling.arguments is not None)
+    if call.status != Status.PENDING:
+        settled.send(sender=ToolCall, call=call)
     reach("deciding", call.session)
     return call
 
 
-def _check(call: ToolCall, ruling: Ruling) -> None:
+def _check(call: ToolCall, user: User, ruling: Ruling) -> None:
     if call.status != Status.PENDING:
         raise lost(call)
-    check_note(ruling.comment, required=ruling.choice == Choice.DENY)
-    if ruling.choice == Choice.TRUST and not call.trustable:
+    approves = ruling.choice != Choice.DENY
+    check_note(ruling.comment, required=not approves or bool(call.term("justify")))
+    if approves:
+        check_word(call, ruling.confirm)
+    if ruling.choice == Choice.TRUST:
+        _check_trust(call, user)
+
+
+def _check_trust(call: ToolCall, user: User) -> None:
+    if call.effect == Effect.ALWAYS_ASK:
         raise NotTrustable(f"{call.tool} is always asked for and cannot be trusted. Approve it instead.")
+    if call.quorum > 1:
+        raise NotTrustable(
+            f"It takes {call.quorum} people to approve this, so one cannot trust it. Approve it instead."
+        )
+    if user.pk == call.requested_by_id and not call.term("requester_may_trust"):
+        raise SelfApproval(
+            "You asked for this yourself; somebody else has to trust it. Approve this call alone."
+        )
+
+
+def check_word(call: ToolCall, typed: str) -> None:
+    """Raises ConfirmRequired unless exactly the word was typed that the policy demands; space around it is no matter."""
+    word = call.term("confirm")
+    if word and typed.strip() != word:
+        raise ConfirmRequired(f"Type “{word}”, exactly so, to approve this.", word=word)
 
 
 def check_note(text: str, *, required: bool) -> None:
@@ -217,38 +201,24 @@ def _content(call: ToolCall, ruling: Ruling) -> tuple[Any, str]:
     return arguments, digest
 
 
-def whole_arguments(tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with the schema's defaults filled in, since these would run too.
-
-    Raises InvalidArguments with one sentence for each way in which they miss the tool's schema.
-    """
-    row = Tool.objects.filter(name=tool).first()
-    schema: Any = row.schema if row else {"type": "object"}
-    properties = schema.get("properties", {})
-    whole = {name: each["default"] for name, each in properties.items() if "default" in each} | arguments
-    check_size(whole)
-    problems = [
-        f"{'.'.join(map(str, problem.path)) or 'arguments'}: {problem.message}"
-        for problem in jsonschema.Draft202012Validator(schema).iter_errors(whole)
-    ]
-    if problems:
-        raise InvalidArguments("The arguments do not fit the tool. " + "; ".join(sorted(problems)[:5]))
-    return whole
-
-
-def _grant(call: ToolCall, user: User, ruling: Ruling) -> TrustGrant:
+def _grant(call: ToolCall, user: User, ruling: Ruling, arguments: Any) -> TrustGrant:
     longest = min(timedelta(seconds=call.term("trust_expires_in") or 0), settings.TRUST_MAX_AGE)
     wanted = longest if ruling.trust_for is None else ruling.trust_for
     if wanted <= timedelta():
         raise InvalidInput("Trust has to last for some time. Give a positive expires_in.")
     if ruling.trust_uses is not None and not 1 <= ruling.trust_uses <= MAX_USES:
         raise InvalidInput(f"Trust covers at least one call. Give max_uses from 1 to {MAX_USES:,}.")
+    if unknown := [name for name in ruling.trust_same if name not in arguments]:
+        raise InvalidInput(
+            f"The call has no argument {unknown[0]} that could stay the same. It has: {', '.join(arguments)}."
+        )
     limits = [uses for uses in (ruling.trust_uses, call.term("trust_max_uses")) if uses]
     return TrustGrant.objects.create(
         session=call.session,
         tool=call.tool,
         provider=call.provider,
         definition=call.definition,
+        scope={name: arguments[name] for name in sorted(ruling.trust_same)},
         granted_by=user,
         expires_at=Now() + min(wanted, longest),
         max_uses=min(limits) if limits else None,
@@ -256,20 +226,60 @@ def _grant(call: ToolCall, user: User, ruling: Ruling) -> TrustGrant:
 
 
 def _settle(call: ToolCall, ruling: Ruling, arguments: Any, digest: str) -> None:
+    """One person's word is enough."""
     status = Status.DENIED if ruling.choice == Choice.DENY else Status.APPROVED
-    edits: dict[str, Any] = {}
-    if digest != call.digest:
-        edits = {"arguments": arguments, "proposed": call.arguments, "digest": digest}
+    edits = _edits(call, arguments, digest)
     settle = _SETTLE_EDITED if edits else _SETTLE
-    version = ruling.version if abs(ruling.version) <= MAX_VERSION else 0  # of no call
-    seen = {"version": version, "seen": storable(ruling.digest)}
-    if not settle(pk=call.pk, **seen, status=status, **edits):
+    if not settle(**_seen(call, ruling), status=status, approves=int(status == Status.APPROVED), **edits):
         call.refresh_from_db()
         raise lost(call)
     for name, value in {"status": status, "version": call.version + 1, **edits}.items():
         setattr(call, name, value)
-    if status == Status.APPROVED and not call.run:  # a run opens its windows with the last decision
+    _open_window(call)
+
+
+def _count(call: ToolCall, user: User, ruling: Ruling, arguments: Any, digest: str) -> list[Decision]:
+    """One approval of several; the row is locked from here on. Gives those that an edit makes void."""
+    edits = _edits(call, arguments, digest)
+    count = _COUNT_EDITED if edits else _COUNT
+    if not count(**_seen(call, ruling), **edits):
+        call.refresh_from_db()
+        raise lost(call)
+    counting = call.decisions.filter(undone_at=None, round=call.round)
+    if edits:
+        voided = list(counting.select_related("by"))
+        counting.update(undone_at=Now())
+        return voided
+    if counting.filter(by=user).exists():
+        raise AlreadyDecided(
+            "You have approved this already. Somebody else has to as well.", call_status=call.status
+        )
+    return []
+
+
+def _complete(call: ToolCall) -> None:
+    """Approved, if that was the last approval that it takes."""
+    _COMPLETE(pk=call.pk)
+    call.refresh_from_db()
+    if call.status == Status.APPROVED:
+        _open_window(call)
+
+
+def _open_window(call: ToolCall) -> None:
+    if call.status == Status.APPROVED and not call.run:  # a run opens its windows with the last decision
         calls.open_window(call)
+
+
+def _edits(call: ToolCall, arguments: Any, digest: str) -> dict[str, Any]:
+    if digest == call.digest:
+        return {}
+    return {"arguments": arguments, "proposed": proposal(call, arguments), "digest": digest}
+
+
+def _seen(call: ToolCall, ruling: Ruling) -> dict[str, Any]:
+    """What the reviewer saw, as it has to be still."""
+    version = ruling.version if abs(ruling.version) <= MAX_VERSION else 0  # of no call
+    return {"pk": call.pk, "version": version, "seen": storable(ruling.digest)}
 
 
 def _as_seen() -> Any:
@@ -283,21 +293,34 @@ def _as_seen() -> Any:
     )
 
 
-_SETTLED: dict[str, Any] = {"status": Slot("status"), "decided_at": Now(), "version": F("version") + 1}
-_SETTLE = Update(_as_seen, **_SETTLED)
-_SETTLE_EDITED = Update(
-    _as_seen,
-    **_SETTLED,
-    arguments=Slot("arguments"),
-    proposed=Slot("proposed"),
-    digest=Slot("digest"),
+_CONTENT: dict[str, Any] = {
+    "arguments": Slot("arguments"),
+    "proposed": Slot("proposed"),
+    "digest": Slot("digest"),
+}
+_MOVED: dict[str, Any] = {"decided_at": Now(), "version": F("version") + 1}
+_APPROVES = Slot("approves", IntegerField())
+_SETTLE = Update(_as_seen, **_MOVED, status=Slot("status"), approvals=F("approvals") + _APPROVES)
+_SETTLE_EDITED = Update(_as_seen, **_MOVED, status=Slot("status"), approvals=_APPROVES, **_CONTENT)
+_COUNT = Update(_as_seen, approvals=F("approvals") + 1)
+_COUNT_EDITED = Update(_as_seen, approvals=1, version=F("version") + 1, **_CONTENT)
+_COMPLETE = Update(
+    lambda: ToolCall.objects.filter(pk=_PK, status=Status.PENDING, approvals__gte=F("quorum")),
+    **_MOVED,
+    status=Status.APPROVED,
 )
 
 
 def lost(call: ToolCall) -> Refusal:
     """Why a decision came too late or on something else than what is there."""
+    if call.status == Status.PENDING:
+        fresh = ToolCall.objects.filter(pk=call.pk, expires_at__gt=Now()).exists()
+        if fresh:
+            return Stale("The call is not what this page showed. Reload, look at it again, then decide.")
+    if call.status in (Status.EXPIRED, Status.PENDING):
+        return Expired("Nobody decided in time; the call has expired and will not run.")
     decision = call.decision()
-    if decision:
+    if decision and call.status != Status.CANCELLED:
         who = decision.by.get_username()
         verb = "denied" if decision.choice == Choice.DENY else "approved"
         return AlreadyDecided(
@@ -306,26 +329,28 @@ def lost(call: ToolCall) -> Refusal:
             decided_at=decision.at.isoformat(),
             call_status=call.status,
         )
-    if call.status == Status.PENDING:
-        fresh = ToolCall.objects.filter(pk=call.pk, expires_at__gt=Now()).exists()
-        if fresh:
-            return Stale("The call is not what this page showed. Reload, look at it again, then decide.")
-    if call.status in (Status.EXPIRED, Status.PENDING):
-        return Expired("Nobody decided in time; the call has expired and will not run.")
     return AlreadyDecided(
         f"This call is not waiting any more: {call.get_status_display().lower()}.", call_status=call.status
     )
 
 
-def _tell(call: ToolCall, decision: Decision, grant: TrustGrant | None, *, edited: bool) -> None:
+def _tell(
+    call: ToolCall, decision: Decision, grant: TrustGrant | None, voided: list[Decision], *, edited: bool
+) -> None:
     actor = decision.by.get_username()
-    kind = "call.denied" if decision.choice == Choice.DENY else "call.approved"
+    said = {"choice": decision.choice, "comment": decision.comment, "edited": edited}
+    if call.quorum > 1:
+        said |= {"approvals": call.approvals, "quorum": call.quorum}
     entries = [
         audit.entry(
-            "decision.made", actor, call=call, choice=decision.choice, comment=decision.comment, edited=edited
-        ),
-        audit.entry(kind, actor, call=call),
+            "decision.undone", actor, call=call, choice=each.choice, of=each.by.get_username(), why="edited"
+        )
+        for each in voided
     ]
+    entries.append(audit.entry("decision.made", actor, call=call, **said))
+    if call.status != Status.PENDING:
+        kind = "call.denied" if decision.choice == Choice.DENY else "call.approved"
+        entries.append(audit.entry(kind, actor, call=call))
     if grant:
         grant.refresh_from_db()
         entries.append(
@@ -336,8 +361,11 @@ def _tell(call: ToolCall, decision: Decision, grant: TrustGrant | None, *, edite
                 grant=str(grant.pk),
                 expires_at=grant.expires_at.isoformat(),
                 max_uses=grant.max_uses,
+                scope=grant.scope,
             )
         )
     audit.write(*entries)
-    events.ring(events.APPROVALS, "decided", call=str(call.pk))
+    events.ring(
+        events.APPROVALS, "changed" if call.status == Status.PENDING else "decided", call=str(call.pk)
+    )
     events.ring(events.session_topic(call.session), "changed")

@@ -12,7 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from approvals import audit, events
-from approvals.actions.decisions import check_may_decide, check_note, find, record_refusal
+from approvals.actions.decisions import check_may_decide, check_note, check_word, find, record_refusal
 from approvals.errors import AlreadyDecided, Refusal, Stale, TooEarly
 from approvals.fields import storable
 from approvals.models import AuditEntry, Decision, Tool, ToolCall
@@ -30,14 +30,15 @@ class Settlement:
     version: int
     digest: str
     note: str = ""
+    confirm: str = ""  # the word that they typed
 
 
 def settle(call_id: Any, user: User, settlement: Settlement) -> ToolCall:
     """Say what became of an UNKNOWN call: it happened, it is to run again, or it is given up.
 
-    Running it again is an approval, by the same rules and with a decision of its own. Raises NotFound,
-    NotAReviewer, SelfApproval, AlreadyDecided, Stale, TooEarly, TooLate, CommentRequired, InvalidInput; nothing has
-    changed then. A refusal is audited.
+    Running it again is an approval, by the same rules and with a decision of its own: where it takes several, the
+    others are asked anew. Raises NotFound, NotAReviewer, SelfApproval, AlreadyDecided, Stale, TooEarly, TooLate,
+    CommentRequired, ConfirmRequired, InvalidInput; nothing has changed then. A refusal is audited.
     """
     call = find(call_id)
     try:
@@ -52,18 +53,24 @@ def settle(call_id: Any, user: User, settlement: Settlement) -> ToolCall:
 def _settle(call: ToolCall, user: User, settlement: Settlement) -> ToolCall:
     if call.status != Status.UNKNOWN:
         raise _lost(call)
-    check_note(settlement.note, required=settlement.outcome != Outcome.RUN_AGAIN)
-    if settlement.outcome == Outcome.RUN_AGAIN:
+    again = settlement.outcome == Outcome.RUN_AGAIN
+    check_note(settlement.note, required=not again or bool(call.term("justify")))
+    if again:
+        check_word(call, settlement.confirm)
         _must_be_over(call)
     note = storable(settlement.note.strip())
-    _change(call, settlement, _changes(settlement.outcome, user.get_username(), note))
+    _change(
+        call, settlement, _again(call) if again else _ended(settlement.outcome, user.get_username(), note)
+    )
     call.refresh_from_db()
-    if settlement.outcome == Outcome.RUN_AGAIN:
+    if again:
         _approve(call, user, settlement, note)
         resumed.send(sender=ToolCall, call=call)
     audit.record(SETTLED, user.get_username(), call=call, outcome=settlement.outcome, note=note)
     settled.send(sender=ToolCall, call=call)
-    events.ring(events.APPROVALS, "decided", call=str(call.pk))
+    events.ring(
+        events.APPROVALS, "pending" if call.status == Status.PENDING else "decided", call=str(call.pk)
+    )
     events.ring(events.session_topic(call.session), "changed")
     return call
 
@@ -79,23 +86,29 @@ def _must_be_over(call: ToolCall) -> None:
         )
 
 
-def _changes(outcome: Outcome, who: str, note: str) -> dict[str, Any]:
-    match outcome:
-        case Outcome.HAPPENED:
-            told = f"{who} checked: it happened. {note}"
-            return {"status": Status.SUCCEEDED, "result": [{"text": told}]}
-        case Outcome.GIVE_UP:
-            told = f"{who} gave it up: {note} It may or may not have happened. Do not try it again."
-            return {"status": Status.FAILED, "result": [{"text": told}]}
-        case _:
-            again = {
-                "started_at": None,
-                "finished_at": None,
-                "executable_until": None,
-                "fault": "",
-                "why": "",
-            }
-            return {"status": Status.APPROVED, "decided_at": Now(), **again}
+def _ended(outcome: Outcome, who: str, note: str) -> dict[str, Any]:
+    if outcome == Outcome.HAPPENED:
+        told = f"{who} checked: it happened. {note}"
+        return {"status": Status.SUCCEEDED, "result": [{"text": told}]}
+    told = f"{who} gave it up: {note} It may or may not have happened. Do not try it again."
+    return {"status": Status.FAILED, "result": [{"text": told}]}
+
+
+def _again(call: ToolCall) -> dict[str, Any]:
+    """A new round, with one approval so far."""
+    anew: dict[str, Any] = {
+        "round": F("round") + 1,
+        "approvals": 1,
+        "started_at": None,
+        "finished_at": None,
+        "executable_until": None,
+        "fault": "",
+        "why": "",
+    }
+    if call.quorum > 1:
+        open_for = timedelta(seconds=call.term("open_for"))
+        return anew | {"status": Status.PENDING, "decided_at": None, "expires_at": Now() + open_for}
+    return anew | {"status": Status.APPROVED, "decided_at": Now()}
 
 
 def _change(call: ToolCall, seen: Settlement, changes: dict[str, Any]) -> None:
@@ -132,6 +145,8 @@ def _approve(call: ToolCall, user: User, seen: Settlement, note: str) -> None:
         comment=note,
         digest=call.digest,
         version=seen.version,
+        round=call.round,
     )
     audit.record("decision.made", user.get_username(), call=call, choice=Choice.APPROVE, again=True)
-    audit.record("call.approved", user.get_username(), call=call)
+    kind = "call.pending" if call.status == Status.PENDING else "call.approved"
+    audit.record(kind, user.get_username(), call=call)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db.models import Exists, OuterRef
+from django.contrib.auth.models import User
+from django.db.models import Exists, OuterRef, Subquery
+from django.db.models.functions import Now
 
 from approvals.digest import call_digest, canonical
 from approvals.errors import DefinitionChanged, InvalidArguments, NotFound
-from approvals.models import Tool, ToolPolicy, TrustGrant
-from approvals.policy import Facts, Rule, Terms, Verdict, judge
+from approvals.models import PolicyMark, Tool, ToolPolicy, TrustGrant
+from approvals.policy import Facts, Policies, Rule, Terms, Verdict, judge
 from approvals.prepared import Select, Slot
 from approvals.states import Effect, Risk
+from approvals.trusting import covers
 
 MAX_ARGUMENTS = 1_000_000  # bytes of canonical JSON
 
@@ -35,12 +38,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Judged:
-    """A request with its verdict, the tool as it is defined now, and the digest of what would run."""
+    """A request with its verdict, the tool as it is defined now, and the digest of what would run.
+
+    `grant`: the trust that covers it, whether or not the verdict rests on it.
+    """
 
     request: Request
     verdict: Verdict
     tool: Tool
     digest: str
+    grant: TrustGrant | None = None
 
 
 def check_size(arguments: dict[str, Any]) -> None:
@@ -64,19 +71,43 @@ def examine(request: Request) -> Judged:
     digest = call_digest(
         session=request.session, tool=tool.name, definition=tool.definition, arguments=request.arguments
     )
-    facts = Facts(
+    grant = _covering(request, tool) if tool.trusted else None
+    policies = policies_as_of(tool.mark)
+    facts = facts_of(
+        tool, request.agent, request.arguments, session=request.session, trusted=grant is not None
+    )
+    if any(rule.when for rule in policies.about(facts)):
+        facts = replace(facts, **_asker(request.requested_by))
+    return Judged(request, judge(facts, policies), tool, digest, grant)
+
+
+def facts_of(tool: Tool, agent: str, arguments: Any, **more: Any) -> Facts:
+    """What is known of a call of this tool."""
+    return Facts(
         tool=tool.name,
         provider=tool.provider,
-        agent=request.agent,
+        agent=agent,
         known=tool.known,
-        trusted=tool.trusted,
         risk=Risk(tool.risk),
+        arguments=arguments,
+        **more,
     )
-    return Judged(request, judge(facts, rules()), tool, digest)
+
+
+def _asker(user: int) -> dict[str, Any]:
+    """What conditions may know besides the call: who asked, and the time by the database's clock."""
+    rows = _ASKER(user=user)
+    groups = tuple(sorted(group for _, _, group in rows if group))
+    return {"user": rows[0][0], "now": rows[0][1], "user_groups": groups}
+
+
+_ASKER = Select(
+    lambda: User.objects.filter(pk=Slot("user")).order_by().values_list("username", Now(), "groups__name")
+)
 
 
 def _with_trust() -> Any:
-    """The tool, and whether it is trusted in the session; one query for both."""
+    """The tool, whether some trust for it lives in the session, and the mark of the policies; one query for all."""
     grants = TrustGrant.objects.filter(
         TrustGrant.live(),
         session=Slot("session"),
@@ -84,14 +115,34 @@ def _with_trust() -> Any:
         provider=OuterRef("provider"),
         definition=OuterRef("definition"),
     )
-    return Tool.objects.filter(name=Slot("name")).annotate(trusted=Exists(grants))
+    mark = Subquery(PolicyMark.objects.values("mark")[:1])
+    return Tool.objects.filter(name=Slot("name")).annotate(trusted=Exists(grants), mark=mark)
 
 
 _TOOL = Select(_with_trust)
 
 
+_kept: tuple[str, Policies] = ("", Policies())  # replaced whole: threads see the one or the other
+
+
+def policies_as_of(mark: str | None) -> Policies:
+    """The enabled policies, from memory as long as their mark is the same.
+
+    A mark is a word by chance that no other state of the policies ever has; the one of policies that were never
+    committed is not met again. It is read before the policies are: they may be newer than it, never older.
+    """
+    global _kept
+    known, policies = _kept
+    if mark and mark == known:
+        return policies
+    policies = Policies(rules())
+    if mark:
+        _kept = mark, policies
+    return policies
+
+
 def rules() -> list[Rule]:
-    """All enabled policies."""
+    """All enabled policies, as they are stored."""
     found: dict[str, tuple[dict[str, Any], list[str]]] = {}
     for *columns, group in _RULES():
         row = dict(zip(_COLUMNS, columns, strict=True))
@@ -101,38 +152,35 @@ def rules() -> list[Rule]:
     return [_rule(row, tuple(sorted(groups))) for row, groups in found.values()]
 
 
-def live_grant(session: str, tool: Tool) -> TrustGrant | None:
-    """A live trust grant for exactly this definition of the tool in the session."""
+def _covering(request: Request, tool: Tool) -> TrustGrant | None:
+    """A live trust grant for exactly this definition of the tool in the session, and for these arguments."""
     grants = TrustGrant.objects.filter(
-        TrustGrant.live(), session=session, tool=tool.name, provider=tool.provider, definition=tool.definition
+        TrustGrant.live(),
+        session=request.session,
+        tool=tool.name,
+        provider=tool.provider,
+        definition=tool.definition,
     )
-    return grants.order_by("expires_at").first()
+    found = (grant for grant in grants.order_by("expires_at") if covers(grant.scope, request.arguments))
+    return next(found, None)
 
 
-_COLUMNS = (
-    "name", "tool", "effect", "agent", "provider", "risk", "requester_may_decide", "open_for", "executable_for",
+_OF_RULE = ("name", "tool", "agent", "provider", "when")
+_OF_TERMS = (
+    "quorum", "requester_may_decide", "requester_may_trust", "open_for", "executable_for", "confirm", "justify",
     "trust_expires_in", "trust_max_uses",
 )  # fmt: skip
+_COLUMNS = (*_OF_RULE, *_OF_TERMS, "effect", "risk")
 _RULES = Select(
     lambda: ToolPolicy.objects.filter(enabled=True).values_list(*_COLUMNS, "groups__name")
 )  # joined
 
 
 def _rule(row: dict[str, Any], groups: tuple[str, ...]) -> Rule:
-    terms = Terms(
-        groups=groups or Terms().groups,
-        requester_may_decide=row["requester_may_decide"],
-        open_for=row["open_for"],
-        executable_for=row["executable_for"],
-        trust_expires_in=row["trust_expires_in"],
-        trust_max_uses=row["trust_max_uses"],
-    )
+    terms = Terms(groups=groups or Terms().groups, **{name: row[name] for name in _OF_TERMS})
     return Rule(
-        name=row["name"],
-        tool=row["tool"],
+        **{name: row[name] for name in _OF_RULE},
         effect=Effect(row["effect"]),
-        agent=row["agent"],
-        provider=row["provider"],
         risk=Risk(row["risk"]) if row["risk"] else None,
         terms=terms,
     )

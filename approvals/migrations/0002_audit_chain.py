@@ -26,11 +26,11 @@ def sign(apps, schema_editor):
 
 
 def create_triggers(apps, schema_editor):
-    triggers.create(schema_editor.connection)
+    triggers.protect_trail(schema_editor.connection)
 
 
 def drop_triggers(apps, schema_editor):
-    triggers.drop(schema_editor.connection)
+    triggers.expose_trail(schema_editor.connection)
 
 
 class Migration(migrations.Migration):

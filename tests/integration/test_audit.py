@@ -30,7 +30,7 @@ def entries(**filters):
 @pytest.fixture
 def owner(db):
     """The database's owner, whom no trigger holds: the attacker that the chain is for."""
-    triggers.drop(connection)
+    triggers.expose_trail(connection)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from approvals.actions import tokens
 from approvals.actions.verdicts import rules
 from approvals.models import ApiToken, AuditEntry, Tool, ToolPolicy
 from approvals.permissions import may_chat, may_review
-from approvals.policy import Facts, judge
+from approvals.policy import Facts, Policies, judge
 from approvals.setup import ensure_groups
 from approvals.states import Effect
 
@@ -80,7 +80,7 @@ def test_it_seeds_what_the_contract_names(seeded):
     ],
 )
 def test_its_policies_say_what_the_contract_says(seeded, tool, effect):
-    assert judge(Facts(tool), rules()).effect == effect
+    assert judge(Facts(tool), Policies(rules())).effect == effect
 
 
 def test_it_changes_nothing_the_second_time(seeded):

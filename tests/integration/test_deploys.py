@@ -20,7 +20,7 @@ from agents.actions import conversations, runs
 from agents.models import Run
 from agents.states import RunStatus
 from agents.tools import registry
-from approvals.actions import decisions
+from approvals.actions import undoing
 from approvals.models import Tool, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Effect, Fault, Outcome, Status
 from tests.desk import (
@@ -165,7 +165,7 @@ def test_an_approval_counts_that_came_in_the_place_of_another(model, alice, rita
 
     def undo_and_approve(point, key):
         if point == "starting" and call.decisions.count() == 1:
-            decisions.undo(call.pk, rita, call.version)
+            undoing.undo(call.pk, rita, call.version)
             call.refresh_from_db()
             approve(call, rita)
 

@@ -82,7 +82,11 @@ def test_it_stores_any_arguments_exactly_or_refuses_them(request_for, arguments)
 def test_it_freezes_the_terms(asked):
     assert asked.terms == {
         "groups": ["reviewers"],
+        "quorum": 1,
         "requester_may_decide": False,
+        "requester_may_trust": False,
+        "confirm": "",
+        "justify": False,
         "open_for": 86400.0,
         "executable_for": 900.0,
         "trust_expires_in": 28800.0,

@@ -30,7 +30,7 @@ from agents.actions import conversations, runs
 from agents.models import Run
 from agents.states import ACTIVE, RunStatus
 from approvals.actions import calls as call_actions
-from approvals.actions import decisions, settlements, trail, trust
+from approvals.actions import decisions, settlements, trail, trust, undoing
 from approvals.actions.settlements import Settlement
 from approvals.errors import Refusal
 from approvals.models import ToolCall, ToolPolicy, TrustGrant
@@ -218,7 +218,7 @@ class Lifecycle(RuleBasedStateMachine):
         if call is None or decision is None:
             return
         try:
-            decisions.undo(call.pk, decision.by, call.version)
+            undoing.undo(call.pk, decision.by, call.version)
         except Refusal:
             return
         if not TrustGrant.objects.filter(TrustGrant.live(), session=call.session).exists():
@@ -413,9 +413,7 @@ def _reachable(status: Status) -> set[Status]:
     found: set[Status] = set()
     new = {status}
     while new:
-        after = {
-            one for each in new for one in (*NEXT.get(each, ()), *([BACK[each]] if each in BACK else []))
-        }
+        after = {one for each in new for one in (*NEXT.get(each, ()), *BACK.get(each, ()))}
         new = after - found
         found |= after
     return found

@@ -13,7 +13,7 @@ from agents.models import Run
 from agents.states import RunStatus
 from agents.tools.registry import idempotency_key
 from approvals.actions import calls as call_actions
-from approvals.actions import decisions
+from approvals.actions import decisions, undoing
 from approvals.actions import trust as trust_actions
 from approvals.errors import (
     AlreadyDecided,
@@ -176,7 +176,7 @@ def test_who_may_not_undo_is_written_down(model, alice, rita):
     approve(pending(session), rita)
     call = only_call(session)
     with pytest.raises(NotAReviewer):
-        decisions.undo(call.pk, alice, call.version)
+        undoing.undo(call.pk, alice, call.version)
     refused = AuditEntry.objects.get(kind="decision.refused")
     assert (refused.actor, refused.data["choice"]) == ("alice", "undo")
 
@@ -310,7 +310,7 @@ def test_it_undoes_a_decision(two, rita, remy, choice):
     decided = decisions.decide(
         first.pk, rita, decisions.Ruling(choice, first.version, first.digest, comment="Because.")
     )
-    decisions.undo(first.pk, rita, decided.version)
+    undoing.undo(first.pk, rita, decided.version)
     first.refresh_from_db()
     assert (first.status, first.decided_at, first.version) == (Status.PENDING, None, 3)
     assert first.decision() is None
@@ -326,7 +326,7 @@ def test_it_takes_an_edit_back_too(two, rita):
     first = calls(two)[0]
     decided = approve(first, rita, arguments={**MAIL, "to": "c@example.com"})
     assert decided.arguments["to"] == "c@example.com"
-    undone = decisions.undo(first.pk, rita, decided.version)
+    undone = undoing.undo(first.pk, rita, decided.version)
     assert (undone.arguments, undone.proposed, undone.digest) == (first.arguments, None, first.digest)
 
 
@@ -335,7 +335,7 @@ def test_it_undoes_before_a_worker_has_come(model, alice, rita):
     session = chat(alice)
     decided = approve(pending(session), rita)
     assert last_run(session).status == RunStatus.QUEUED
-    decisions.undo(decided.pk, rita, decided.version)
+    undoing.undo(decided.pk, rita, decided.version)
     assert last_run(session).status == RunStatus.WAITING
     assert work() == 0
     approve(pending(session), rita)
@@ -352,7 +352,7 @@ def test_it_undoes_while_a_worker_has_the_run(model, alice, rita, monkeypatch):
 
     def undone_meanwhile(run):
         prepared = prepare(run)
-        decisions.undo(decided.pk, rita, decided.version)
+        undoing.undo(decided.pk, rita, decided.version)
         return prepared
 
     monkeypatch.setattr(driver, "_prepare", undone_meanwhile)
@@ -367,7 +367,7 @@ def test_it_does_not_undo_what_has_run(model, alice, rita):
     decided = approve(pending(session), rita)
     work()
     with pytest.raises(TooLate):
-        decisions.undo(decided.pk, rita, decided.version)
+        undoing.undo(decided.pk, rita, decided.version)
     assert statuses(session) == [Status.SUCCEEDED]
 
 
@@ -377,7 +377,7 @@ def test_it_does_not_undo_a_denial_the_model_has_heard_of(model, alice, rita):
     denied = deny(pending(session), rita)
     work()
     with pytest.raises(TooLate):
-        decisions.undo(denied.pk, rita, denied.version)
+        undoing.undo(denied.pk, rita, denied.version)
     assert statuses(session) == [Status.DENIED]
 
 
@@ -389,7 +389,7 @@ def test_it_does_not_undo_a_denial_that_a_worker_is_about_to_tell(model, alice, 
 
     def undo_meanwhile(run):
         with pytest.raises(TooLate, match="has been told"):
-            decisions.undo(denied.pk, rita, denied.version)
+            undoing.undo(denied.pk, rita, denied.version)
         return prepare(run)
 
     monkeypatch.setattr(driver, "_prepare", undo_meanwhile)
@@ -404,7 +404,7 @@ def test_it_does_not_undo_a_denial_of_an_earlier_turn(model, alice, rita):
     denied = deny(pending(session), rita)
     work()
     with pytest.raises(TooLate, match="has been told"):
-        decisions.undo(denied.pk, rita, denied.version)
+        undoing.undo(denied.pk, rita, denied.version)
     assert statuses(session) == [Status.DENIED, Status.PENDING]
 
 
@@ -435,10 +435,10 @@ def test_it_runs_again_though_the_trust_was_revoked_that_started_it(model, alice
 def test_it_undoes_no_decision_of_others(two, rita, remy):
     decided = approve(calls(two)[0], rita)
     with pytest.raises(TooLate, match="Only rita"):
-        decisions.undo(decided.pk, remy, decided.version)
+        undoing.undo(decided.pk, remy, decided.version)
 
 
 def test_it_undoes_only_what_was_seen(two, rita):
     decided = approve(calls(two)[0], rita)
     with pytest.raises(TooLate):
-        decisions.undo(decided.pk, rita, decided.version - 1)
+        undoing.undo(decided.pk, rita, decided.version - 1)

@@ -11,7 +11,6 @@ from agents.actions.catalogue import register_local
 from agents.tools import registry
 from approvals.actions import calls as call_actions
 from approvals.actions import trust as trust_actions
-from approvals.actions import verdicts
 from approvals.errors import AlreadyDecided, Stale
 from approvals.models import AuditEntry, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Fault, Status
@@ -208,14 +207,14 @@ def test_it_asks_when_it_is_revoked_between_gate_and_claim(session, grant, model
 
 def test_it_asks_when_it_is_revoked_while_it_is_claimed(session, grant, model, alice, monkeypatch):
     """Between the look at the grant and the count of its use."""
-    find = verdicts.live_grant
+    examine = call_actions.examine
 
-    def then_it_is_revoked(*args):
-        found = find(*args)
+    def then_it_is_revoked(request):
+        judged = examine(request)
         trust_actions.revoke(grant.pk, session.key, alice)
-        return found
+        return judged
 
-    monkeypatch.setattr(call_actions, "live_grant", then_it_is_revoked)
+    monkeypatch.setattr(call_actions, "examine", then_it_is_revoked)
     ask_again(session, model)
     grant.refresh_from_db()
     assert (statuses(session)[1], grant.uses) == (Status.PENDING, 0)

@@ -14,7 +14,7 @@ from agents import ledger
 from agents.actions.catalogue import register_local
 from agents.models import Run
 from agents.states import RunStatus
-from approvals.actions import decisions, trail
+from approvals.actions import trail, undoing
 from approvals.models import ApiToken, AuditEntry, Decision, Tool, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Status
 from tests.desk import (
@@ -104,7 +104,7 @@ def test_it_hears_of_a_denial_that_came_in_the_place_of_an_approval(worker, mode
         if point == "starting":
             with connection.cursor() as cursor:
                 cursor.execute("RESET ROLE")
-                decisions.undo(call.pk, rita, call.version)
+                undoing.undo(call.pk, rita, call.version)
                 call.refresh_from_db()
                 deny(call, rita, "On second thought.")
                 cursor.execute("SET ROLE nod_test_worker")
