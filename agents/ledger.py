@@ -21,6 +21,7 @@ from agents.runtimes.clocks import Deadline
 from agents.tools import registry
 from approvals import audit
 from approvals.actions import calls
+from approvals.actions.limits import limited
 from approvals.actions.verdicts import Judged, Request, examine
 from approvals.digest import canonical
 from approvals.errors import DefinitionChanged, InvalidArguments, LostClaim, NotFound
@@ -130,12 +131,13 @@ class LedgerGate:
             return port.Refuse(f"Invalid arguments: {error.message}")
 
     def _answer(self, use: port.ToolUse, judged: Judged) -> port.Proceed | port.Refuse | port.Ask:
+        judged = limited(judged, about_to_ask=len(self._asked.keys() - {use.id}))
         if judged.verdict.asks:
             self._asked[use.id] = judged
             return port.Ask(_reason(judged))
         if judged.verdict.effect == Effect.BLOCK:
             self._blocked[use.id] = judged
-            return port.Refuse(f"Blocked by policy “{judged.verdict.policy}”. Nothing was done.")
+            return port.Refuse(conversations.blocked(judged.verdict.policy, judged.verdict.why))
         return port.Proceed()
 
     def _known(self, call: ToolCall) -> port.Proceed | port.Refuse | port.Ask:

@@ -24,6 +24,7 @@ NAMES: dict[str, str] = {
 """What a condition may speak of."""
 
 LONGEST = 2000
+MAX_WHY = 200
 _FUNCTIONS = (
     "all bool bytes contains double duration dyn endsWith exists exists_one filter getDate getDayOfMonth getDayOfWeek "
     "getDayOfYear getFullYear getHours getMilliseconds getMinutes getMonth getSeconds has int lowerAscii map matches "
@@ -40,6 +41,9 @@ class BadCondition(ValueError):
 
 class ConditionFailed(Exception):
     """A condition has no answer for this call; the message says why, as the end of a sentence."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why[:MAX_WHY])
 
 
 class Context:

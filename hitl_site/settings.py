@@ -178,6 +178,8 @@ SWEEP_EVERY = timedelta(seconds=5)  # in each worker; a little sooner, by chance
 SWEEP_GRACE = timedelta(seconds=3)  # a run that is due longer than this was forgotten by the broker
 RUN_MAX_ATTEMPTS = 5  # a run that kills its worker so often is given up
 MESSAGE_MAX_CHARS = 20_000
+PENDING_A_SESSION = 20  # calls that may wait for people at the same time
+DENIALS_A_CALL = 3  # after so many, exactly the same call is not asked for again in its session
 TRUST_MAX_AGE = timedelta(hours=8)
 FAILPOINTS = read.failpoints("NOD_FAILPOINTS", DEBUG)  # for tests/chaos
 DEMO = DEBUG  # demo people, the outbox page: never with DEBUG off

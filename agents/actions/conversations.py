@@ -183,7 +183,7 @@ def _sentence(call: ToolCall) -> str:
             reason = decision.comment if decision else ""
             return f"Denied by {who}. Reason: {reason} Nothing was done. Do not try the same again."
         case Status.BLOCKED:
-            return f"Blocked by policy “{call.policy}”. Nothing was done."
+            return blocked(call.policy, call.why)
         case Status.EXPIRED:
             return "Expired: nobody decided in time. Nothing was done."
         case Status.LAPSED:
@@ -200,6 +200,13 @@ def _sentence(call: ToolCall) -> str:
             )
         case _:
             return "Cancelled: the run was stopped before this was done."
+
+
+def blocked(policy: str, why: str) -> str:
+    """What the model is told of a call that nobody is asked about."""
+    if policy:
+        return f"Blocked by policy “{policy}”. Nothing was done."
+    return f"Refused: {why} Nothing was done."
 
 
 def newest(session: Session) -> list[Message]:

@@ -169,7 +169,7 @@ def _check_trust(call: ToolCall, user: User) -> None:
 
 
 def check_word(call: ToolCall, typed: str) -> None:
-    """Raises ConfirmRequired unless exactly the word was typed that the policy demands; space around it is no matter."""
+    """Raises ConfirmRequired unless exactly the word was typed that the policy demands, but for space around it."""
     word = call.term("confirm")
     if word and typed.strip() != word:
         raise ConfirmRequired(f"Type “{word}”, exactly so, to approve this.", word=word)
