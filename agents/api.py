@@ -62,6 +62,9 @@ class MessageOut(Schema):
 class TrustOut(Schema):
     id: str
     tool: str
+    scope: dict[str, Any] = Field(
+        {}, description="Arguments that have to be these; none means any arguments."
+    )
     granted_by: str
     granted_at: str
     expires_at: str

@@ -101,6 +101,10 @@ class CallOut(Schema):
     why: str
     fault: str = Field("", description="Why it did not run as decided, or why its outcome is unknown.")
     trustable: bool
+    quorum: int = Field(1, description="How many people have to approve.")
+    approvals: int = Field(0, description="How many have so far.")
+    confirm: str = Field("", description="The word that whoever approves has to send along.")
+    justify: bool = Field(False, description="Whether whoever approves has to send a comment.")
     expires_at: str | None
     decisions: list[DecisionOut]
     result: list[dict[str, Any]] | None
@@ -114,6 +118,10 @@ class CallsOut(Schema):
 class TrustIn(Schema):
     expires_in: str | float | None = Field(default=None, description="Seconds, or 15m, 8h.")
     max_uses: int | None = None
+    same: list[str] = Field(
+        default=[],
+        description="Arguments that have to stay as they are in this call; none means any arguments.",
+    )
 
 
 class DecisionIn(Schema):
@@ -141,6 +149,7 @@ class SettlementIn(Schema):
     version: int
     digest: str
     comment: str = ""
+    confirm: str = ""
 
 
 class EntryOut(Schema):
@@ -197,6 +206,10 @@ def call_out(call: ToolCall) -> dict[str, Any]:
         "why": call.why,
         "fault": call.fault,
         "trustable": call.trustable,
+        "quorum": call.quorum,
+        "approvals": call.approvals,
+        "confirm": call.term("confirm") or "",
+        "justify": bool(call.term("justify")),
         "expires_at": call.expires_at.isoformat() if call.expires_at else None,
         "decisions": [_decision_out(decision) for decision in call.decisions.all()],
         "result": call.result,
@@ -220,6 +233,7 @@ def trust_out(grant: TrustGrant) -> dict[str, Any]:
     return {
         "id": str(grant.pk),
         "tool": grant.tool,
+        "scope": grant.scope,
         "granted_by": grant.granted_by.get_username(),
         "granted_at": grant.granted_at.isoformat(),
         "expires_at": grant.expires_at.isoformat(),
@@ -275,8 +289,10 @@ def decide(request: HttpRequest, call_id: UUID, payload: DecisionIn) -> dict[str
         digest=payload.digest,
         comment=payload.comment,
         arguments=payload.arguments,
+        confirm=payload.confirm,
         trust_for=parse_duration(trust.expires_in) if trust.expires_in is not None else None,
         trust_uses=trust.max_uses,
+        trust_same=tuple(trust.same),
     )
     return _shown(decisions.decide(call_id, person(request), ruling))
 
@@ -301,7 +317,9 @@ def undo(request: HttpRequest, call_id: UUID, payload: UndoIn) -> dict[str, Any]
 def settle(request: HttpRequest, call_id: UUID, payload: SettlementIn) -> dict[str, Any]:
     """`happened` and `give_up` want a comment; `run_again` is an approval and follows its rules."""
     outcome = Outcome(payload.outcome)
-    settlement = settlements.Settlement(outcome, payload.version, payload.digest, payload.comment)
+    settlement = settlements.Settlement(
+        outcome, payload.version, payload.digest, payload.comment, payload.confirm
+    )
     return _shown(settlements.settle(call_id, person(request), settlement))
 
 

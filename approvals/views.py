@@ -216,6 +216,8 @@ def _ruling(request: Request) -> Ruling:
         version=_version(request),
         digest=request.POST.get("digest", ""),
         comment=request.POST.get("comment", ""),
+        confirm=request.POST.get("confirm", ""),
+        trust_same=tuple(request.POST.getlist("trust_same")),
         trust_for=timedelta(seconds=int(seconds)) if seconds.isdecimal() and len(seconds) < 9 else None,
     )
 
@@ -224,8 +226,8 @@ def _settlement(request: Request) -> Settlement:
     outcome = request.POST.get("outcome", "")
     if outcome not in Outcome.values:
         raise InvalidInput(INCOMPLETE)
-    note = request.POST.get("comment", "")
-    return Settlement(Outcome(outcome), _version(request), request.POST.get("digest", ""), note)
+    note, word = request.POST.get("comment", ""), request.POST.get("confirm", "")
+    return Settlement(Outcome(outcome), _version(request), request.POST.get("digest", ""), note, word)
 
 
 def _explain(card: Card, refused: Refusal, request: Request) -> None:
