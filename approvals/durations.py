@@ -20,3 +20,12 @@ def parse_duration(text: str | int | float) -> timedelta:
     if not timedelta() < duration <= LONGEST:
         raise InvalidInput("A duration has to be longer than nothing and at most a year.")
     return duration
+
+
+def format_duration(duration: timedelta) -> str:
+    """As `parse_duration` takes it, in the largest unit that fits exactly."""
+    seconds = duration.total_seconds()
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{seconds:g}s" if seconds < 1e5 else f"{seconds:.6f}".rstrip("0").rstrip(".") + "s"

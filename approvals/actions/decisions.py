@@ -338,7 +338,7 @@ def _tell(
     call: ToolCall, decision: Decision, grant: TrustGrant | None, voided: list[Decision], *, edited: bool
 ) -> None:
     actor = decision.by.get_username()
-    said = {"choice": decision.choice, "comment": decision.comment, "edited": edited}
+    said: dict[str, Any] = {"choice": decision.choice, "comment": decision.comment, "edited": edited}
     if call.quorum > 1:
         said |= {"approvals": call.approvals, "quorum": call.quorum}
     entries = [

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from agents.actions.catalogue import register_local
 from agents.tools import registry
 from approvals.actions import calls as call_actions
+from approvals.actions import verdicts
 from approvals.actions import trust as trust_actions
 from approvals.errors import AlreadyDecided, Stale
 from approvals.models import AuditEntry, ToolCall, ToolPolicy, TrustGrant
@@ -207,7 +208,7 @@ def test_it_asks_when_it_is_revoked_between_gate_and_claim(session, grant, model
 
 def test_it_asks_when_it_is_revoked_while_it_is_claimed(session, grant, model, alice, monkeypatch):
     """Between the look at the grant and the count of its use."""
-    examine = call_actions.examine
+    examine = verdicts.examine
 
     def then_it_is_revoked(request):
         judged = examine(request)

@@ -1,0 +1,111 @@
+"""The set of policies as a whole: read, compared with another, made equal to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+
+from django.contrib.auth.models import Group
+from django.db.models import Prefetch
+
+from approvals import audit
+from approvals.actions import changes
+from approvals.errors import InvalidInput
+from approvals.models import Tool, ToolPolicy
+from approvals.policy_files import Entry
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What would have to change for one set to become the other."""
+
+    added: tuple[Entry, ...]
+    changed: tuple[tuple[Entry, Entry], ...]  # (as it is, as it will be)
+    removed: tuple[Entry, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+
+def entry(policy: ToolPolicy) -> Entry:
+    """A stored policy as the file has it."""
+    values = {each.name: getattr(policy, each.name) for each in fields(Entry) if each.name != "groups"}
+    return Entry(**values, groups=tuple(sorted(group.name for group in policy.groups.all())))
+
+
+def stored() -> list[Entry]:
+    """All policies there are, by name."""
+    rows = ToolPolicy.objects.order_by("name").prefetch_related(Prefetch("groups"))
+    return [entry(row) for row in rows]
+
+
+def difference(now: Iterable[Entry], then: Iterable[Entry]) -> Difference:
+    before, after = ({each.name: each for each in entries} for entries in (now, then))
+    return Difference(
+        added=tuple(each for name, each in after.items() if name not in before),
+        changed=tuple(
+            (before[name], each) for name, each in after.items() if name in before and before[name] != each
+        ),
+        removed=tuple(each for name, each in before.items() if name not in after),
+    )
+
+
+def compare(entries: Sequence[Entry]) -> Difference:
+    """What `replace_all` would change. Raises InvalidInput as it does."""
+    _groups(entries)
+    return difference(stored(), entries)
+
+
+@audit.audited(durable=True)
+def replace_all(entries: Sequence[Entry], actor: str) -> Difference:
+    """Make the set of policies equal to these, in one transaction. What is equal already is left alone.
+
+    Raises InvalidInput for a group that there is not; nothing has changed then.
+    """
+    groups = _groups(entries)
+    change = difference(stored(), entries)
+    for each in change.removed:
+        changes.record("policy.changed", actor, _described(each.name), None)
+        ToolPolicy.objects.get(name=each.name).delete()
+    for _, each in change.changed:
+        before = _described(each.name)
+        _store(ToolPolicy.objects.get(name=each.name), each, groups)
+        changes.record("policy.changed", actor, before, _described(each.name))
+    for each in change.added:
+        _store(ToolPolicy(), each, groups)
+        changes.record("policy.changed", actor, None, _described(each.name))
+    return change
+
+
+def unmatched(entries: Iterable[Entry]) -> list[Entry]:
+    """Those whose pattern matches no tool of the catalogue: they wait for one, or have a mistake in them."""
+    tools = list(Tool.objects.values_list("name", flat=True))
+    return [each for each in entries if not matches_any(each.tool, tools)]
+
+
+def matches_any(pattern: str, tools: Iterable[str]) -> bool:
+    return any(fnmatchcase(tool, pattern) for tool in tools)
+
+
+def _groups(entries: Iterable[Entry]) -> dict[str, Group]:
+    known = {group.name: group for group in Group.objects.all()}
+    for each in entries:
+        for name in each.groups:
+            if name not in known:
+                raise InvalidInput(
+                    f"{each.name}: there is no group “{name}”. There are: {', '.join(sorted(known))}."
+                )
+    return known
+
+
+def _store(row: ToolPolicy, each: Entry, groups: dict[str, Group]) -> None:
+    for field in fields(Entry):
+        if field.name != "groups":
+            setattr(row, field.name, getattr(each, field.name))
+    row.save()
+    row.groups.set([groups[name] for name in each.groups])
+
+
+def _described(name: str) -> dict[str, object]:
+    return changes.policy(ToolPolicy.objects.get(name=name))
