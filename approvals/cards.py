@@ -21,7 +21,9 @@ from approvals.deception import deceptive
 from approvals.errors import Refusal
 from approvals.models import Decision, Tool, ToolCall
 from approvals.presentation import Row, mark, raw, rows, span, summary
+from approvals.sentences import NUMBERS
 from approvals.states import Choice, Status
+from approvals.trust_preview import TrustPreview, preview
 
 REMEMBERED = timedelta(days=30)
 UNDO_SHOWN = timedelta(minutes=1)  # a denial; the agent has gone on by then
@@ -43,12 +45,24 @@ def decision_of(call: ToolCall) -> Decision | None:
     return call.decision()
 
 
+def approvers(call: ToolCall) -> list[str]:
+    """Whose approvals count so far, in their order, from prefetched `decisions__by`."""
+    return [decision.by.get_username() for decision in _counting(call) if decision.choice != Choice.DENY]
+
+
+def _counting(call: ToolCall) -> list[Decision]:
+    made = [one for one in call.decisions.all() if one.undone_at is None and one.round == call.round]
+    return sorted(made, key=lambda one: one.pk)
+
+
 def state(call: ToolCall, waiting_for: str = "") -> State:
     """Where the call stands, for the person who asked and for the reviewers alike."""
     decision = decision_of(call)
     match call.status:
         case Status.PENDING:
-            return State("wait", f"Waiting for {waiting_for}")
+            so_far = both(approvers(call)) if call.approvals else ""
+            verb = "has" if call.approvals == 1 else "have"
+            return State("wait", f"Waiting for {waiting_for}", so_far and f"{so_far} {verb} approved.")
         case Status.DENIED:
             comment = decision.comment if decision else ""
             return State("bad", f"Denied by {_who(decision)}", comment, quote=True)
@@ -96,8 +110,15 @@ def _who(decision: Decision | None) -> str:
     return decision.by.get_username() if decision else "somebody"
 
 
+def both(names: list[str]) -> str:
+    """As "rita, remy and rob"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
 def _leave(call: ToolCall, decision: Decision | None) -> str:
     """By whose leave it runs."""
+    if decision and call.quorum > 1:
+        return f"Approved by {both(approvers(call)) or 'somebody'}"
     if decision:
         return f"{'Trusted' if decision.choice == Choice.TRUST else 'Approved'} by {_who(decision)}"
     return "Trusted" if call.trust_id else ""
@@ -124,12 +145,23 @@ def deciders(calls: Iterable[ToolCall]) -> dict[UUID, str]:
 def _sentence(call: ToolCall, members: dict[str, list[tuple[int, str]]]) -> str:
     self_allowed = bool(call.term("requester_may_decide"))
     people = {pk: name for group in call.group_names() for pk, name in members[group]}
-    names = [name for pk, name in people.items() if self_allowed or pk != call.requested_by_id]
-    if not names:
-        return f"somebody in {' or '.join(call.group_names()) or 'reviewers'}"
+    done = approvers(call) if call.approvals else []
+    names = [
+        name
+        for pk, name in people.items()
+        if (self_allowed or pk != call.requested_by_id) and name not in done
+    ]
+    missing = call.quorum - call.approvals
+    some = f"{number(missing)} of " if missing > 1 else ""
+    if len(names) < missing or not names:
+        return f"{some or 'somebody in '}{' or '.join(call.group_names()) or 'reviewers'}"
     if len(names) > 3:
-        return f"{', '.join(names[:3])} or others"
-    return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+        return f"{some}{', '.join(names[:3])} or others"
+    return some + (" or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0])
+
+
+def number(count: int) -> str:
+    return NUMBERS[count] if count < len(NUMBERS) else str(count)
 
 
 # --- The list -----------------------------------------------------------------------------------------
@@ -175,14 +207,19 @@ class Card:
     user: User
     notice: str = ""  # a sentence about the decision that was refused
     field_error: str = ""  # a sentence that belongs to the open form
-    form: str = ""  # the open form: deny or trust
+    form: str = ""  # the open form: deny or trust, or approve where that asks for something
     comment: str = ""
     now: datetime = field(default_factory=timezone.now)
 
     @property
     def seen(self) -> str:
         """Changes whenever the card would look different."""
-        return f"{self.call.version}-{self.call.status}"
+        return f"{self.call.version}-{self.call.status}-{self.call.approvals}"
+
+    def opened(self, name: str) -> str:
+        """The form of this name, if the card has one."""
+        forms = {Choice.DENY, Choice.TRUST} | ({Choice.APPROVE} if self.word or self.justify else set())
+        return name if name in forms else ""
 
     @property
     def pending(self) -> bool:
@@ -198,10 +235,29 @@ class Card:
         waits for other calls; whether it does is known when it is tried."""
         made = self.decision
         mine = made is not None and made.by_id == self.user.pk
-        recent = self.call.decided_at is not None and self.now - self.call.decided_at < UNDO_SHOWN
-        return mine and (
-            self.call.status == Status.APPROVED or (recent and self.call.status == Status.DENIED)
-        )
+        if self.call.status == Status.DENIED:
+            recent = self.call.decided_at is not None and self.now - self.call.decided_at < UNDO_SHOWN
+            return mine and recent
+        return self.call.status in (Status.PENDING, Status.APPROVED) and (mine or self.has_approved)
+
+    @cached_property
+    def approvers(self) -> list[str]:
+        return approvers(self.call)
+
+    @property
+    def approved_so_far(self) -> str:
+        """As "rita has approved", while it takes more."""
+        return f"{both(self.approvers)} {'has' if len(self.approvers) == 1 else 'have'} approved"
+
+    @property
+    def has_approved(self) -> bool:
+        """This person has, and it counts still."""
+        return self.user.get_username() in self.approvers
+
+    @property
+    def missing(self) -> str:
+        left = self.call.quorum - self.call.approvals
+        return f"{number(left)} more {'has' if left == 1 else 'have'} to"
 
     @cached_property
     def refusal(self) -> Refusal | None:
@@ -242,11 +298,30 @@ class Card:
         others = (
             "" if self.call.term("requester_may_decide") else f", not {self.call.requested_by.get_username()}"
         )
-        return f"any of {' or '.join(self.call.group_names()) or 'reviewers'}{others}"
+        some = "any" if self.call.quorum == 1 else number(self.call.quorum)
+        return f"{some} of {' or '.join(self.call.group_names()) or 'reviewers'}{others}"
+
+    @property
+    def word(self) -> str:
+        """What has to be typed to approve."""
+        return self.call.term("confirm") or ""
+
+    @property
+    def justify(self) -> bool:
+        return bool(self.call.term("justify"))
 
     @property
     def decision(self) -> Decision | None:
-        return decision_of(self.call)
+        """What settled it; approvals that were not enough did not."""
+        unsettled = (Status.PENDING, Status.EXPIRED, Status.CANCELLED)
+        return None if self.call.quorum > 1 and self.call.status in unsettled else decision_of(self.call)
+
+    @property
+    def decided_by(self) -> str:
+        made = self.decision
+        if made is None or made.choice == Choice.DENY or self.call.quorum == 1:
+            return _who(made)
+        return both(self.approvers)
 
     @property
     def verb(self) -> str:
@@ -269,6 +344,10 @@ class Card:
         longest = min(timedelta(seconds=self.call.term("trust_expires_in") or 0), settings.TRUST_MAX_AGE)
         options = sorted({option for option in TRUST_CHOICES if option < longest} | {longest})
         return [(int(option.total_seconds()), span(option, words=True)) for option in options]
+
+    @cached_property
+    def trust_preview(self) -> TrustPreview:
+        return preview(self.call)
 
     @cached_property
     def before(self) -> dict[str, Any]:

@@ -20,7 +20,14 @@ from approvals.actions import decisions, settlements, undoing
 from approvals.actions.decisions import Ruling
 from approvals.actions.settlements import Settlement
 from approvals.cards import Card, list_rows
-from approvals.errors import CommentRequired, InvalidInput, NotFound, NotTrustable, Refusal
+from approvals.errors import (
+    CommentRequired,
+    ConfirmRequired,
+    InvalidInput,
+    NotFound,
+    NotTrustable,
+    Refusal,
+)
 from approvals.models import ToolCall
 from approvals.requests import Request, wants
 from approvals.states import Choice, Outcome, Status
@@ -73,7 +80,8 @@ def queue(request: Request) -> HttpResponse:
 def call(request: Request, call_id: UUID) -> HttpResponse:
     """The queue with this call chosen."""
     _reviewer(request)
-    card = Card(_find(request, call_id), request.user, form=_open_form(request.GET.get("form")))
+    card = Card(_find(request, call_id), request.user)
+    card.form = card.opened(request.GET.get("form", ""))
     if not wants(request, "desk-detail"):
         return _page(request, card, chosen=True)
     if request.GET.get("seen") == card.seen:
@@ -218,8 +226,16 @@ def _ruling(request: Request) -> Ruling:
         comment=request.POST.get("comment", ""),
         confirm=request.POST.get("confirm", ""),
         trust_same=tuple(request.POST.getlist("trust_same")),
+        trust_uses=_uses(request.POST.get("trust_uses", "")),
         trust_for=timedelta(seconds=int(seconds)) if seconds.isdecimal() and len(seconds) < 9 else None,
     )
+
+
+def _uses(text: str) -> int | None:
+    text = text.strip()
+    if text and not (text.isascii() and text.isdecimal() and len(text) < 9):
+        raise InvalidInput("Trust covers a number of calls, such as 5. Leave it empty for any number.")
+    return int(text) if text else None
 
 
 def _settlement(request: Request) -> Settlement:
@@ -232,16 +248,13 @@ def _settlement(request: Request) -> Settlement:
 
 def _explain(card: Card, refused: Refusal, request: Request) -> None:
     """Put a refusal where it belongs: beside the field of the open form, or over the buttons."""
-    card.form = _open_form(request.POST.get("choice"))
+    card.form = card.opened(request.POST.get("choice", ""))
     card.comment = request.POST.get("comment", "")
-    if (card.form or card.unknown) and isinstance(refused, CommentRequired | InvalidInput | NotTrustable):
+    about_the_form = CommentRequired | ConfirmRequired | InvalidInput | NotTrustable
+    if (card.form or card.unknown) and isinstance(refused, about_the_form):
         card.field_error = refused.message
     else:
         card.notice = refused.message
-
-
-def _open_form(name: str | None) -> str:
-    return name if name in (Choice.DENY, Choice.TRUST) else ""
 
 
 def _uuid(text: str) -> UUID | None:

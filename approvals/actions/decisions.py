@@ -120,8 +120,8 @@ def _decide(call: ToolCall, user: User, ruling: Ruling) -> ToolCall:
     if approves and call.quorum > 1:
         voided = _count(call, user, ruling, arguments, digest)
     else:
-        voided = []
         _settle(call, ruling, arguments, digest)
+        voided = _withdraw(call, user) if call.quorum > 1 else []
     decision = Decision(
         call=call,
         by=user,
@@ -257,6 +257,15 @@ def _count(call: ToolCall, user: User, ruling: Ruling, arguments: Any, digest: s
     return []
 
 
+def _withdraw(call: ToolCall, user: User) -> list[Decision]:
+    """Whoever denies takes their own approval back."""
+    mine = call.decisions.filter(undone_at=None, round=call.round, by=user)
+    voided = list(mine.select_related("by"))
+    if mine.update(undone_at=Now()):
+        ToolCall.objects.filter(pk=call.pk).update(approvals=F("approvals") - 1)
+    return voided
+
+
 def _complete(call: ToolCall) -> None:
     """Approved, if that was the last approval that it takes."""
     _COMPLETE(pk=call.pk)
@@ -342,9 +351,7 @@ def _tell(
     if call.quorum > 1:
         said |= {"approvals": call.approvals, "quorum": call.quorum}
     entries = [
-        audit.entry(
-            "decision.undone", actor, call=call, choice=each.choice, of=each.by.get_username(), why="edited"
-        )
+        audit.entry("decision.undone", actor, call=call, choice=each.choice, of=each.by.get_username())
         for each in voided
     ]
     entries.append(audit.entry("decision.made", actor, call=call, **said))

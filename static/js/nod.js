@@ -65,9 +65,13 @@
   });
 
   // --- Buttons that wait for a text ---
+  const given = (field) => {
+    const text = field?.value.trim();
+    return field?.dataset.word ? text === field.dataset.word : !!text;
+  };
   function enable() {
     document.querySelectorAll("button[data-needs]").forEach((button) => {
-      button.disabled = !$(button.dataset.needs)?.value.trim();
+      button.disabled = !button.dataset.needs.trim().split(" ").every((id) => given($(id)));
     });
   }
 

@@ -39,7 +39,7 @@
   function open(id) {
     document.querySelectorAll(".panel").forEach((panel) => { panel.hidden = panel.id !== id; });
     $("bar-row").hidden = true;
-    ($(id).querySelector("textarea") || $(id).querySelector("select"))?.focus();
+    $(id).querySelector("textarea, select, input:not([type=hidden], [type=checkbox])")?.focus();
   }
   function close() {
     const panel = openPanel();
@@ -58,6 +58,22 @@
     else $("keys").showModal();
   });
 
+  // --- What trust would have covered ---
+  function preview() {
+    const past = [...document.querySelectorAll("#would li")];
+    const same = [...document.querySelectorAll("#trust-form [name=trust_same]:checked")].map((box) => box.value);
+    const reach = $("trust-reach");
+    if (reach) reach.textContent = same.length ? `with the same ${same.join(" and ")}` : "whatever its arguments";
+    past.filter((item) => !("never" in item.dataset)).forEach((item) => {
+      const other = item.dataset.differs.split(" ").filter((name) => same.includes(name));
+      item.classList.toggle("not", !!other.length);
+      item.querySelector(".not-why").textContent = other.length ? `other ${other.join(", ")}` : "";
+    });
+    const sum = $("would-sum");
+    if (sum) sum.firstChild.textContent = `Would have covered ${past.filter((item) => !item.matches(".not")).length} of the last ${past.length} calls of `;
+  }
+  document.addEventListener("change", ({ target }) => { if (target.name === "trust_same") preview(); });
+
   // --- Keys ---
   const inField = (target) => target.closest?.("input, textarea, select, [contenteditable]");
   function scrollFirst() {
@@ -72,7 +88,7 @@
     if (!visible($("card")) || !button || openPanel()) return;
     if (!armed()) return tooSoon();
     if (scrollFirst()) return;
-    if (id === "approve-form") button.requestSubmit();
+    if (id === "approve-form" && button.matches("form:not(.panel)")) button.requestSubmit();
     else open(id);
   }
   function move(step) {
@@ -124,6 +140,7 @@
     document.title = `${count ? `(${count}) ` : ""}Approvals · Nod`;
   }
   document.addEventListener("htmx:afterSwap", ({ detail }) => {
+    preview();
     if (shown !== (shown = look())) { changedAt = performance.now(); stood = top(); }
     choose();
     if (detail.target.id === "desk-detail" && $("outcome")) nod.say($("outcome").textContent.replace(/\s+/g, " ").trim());

@@ -10,8 +10,8 @@ from django.db.models.functions import Now
 from agents.actions.catalogue import register_local
 from agents.tools import registry
 from approvals.actions import calls as call_actions
-from approvals.actions import verdicts
 from approvals.actions import trust as trust_actions
+from approvals.actions import verdicts
 from approvals.errors import AlreadyDecided, Stale
 from approvals.models import AuditEntry, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Fault, Status

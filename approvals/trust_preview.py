@@ -1,0 +1,58 @@
+"""What trust would have covered, had it been given before: shown to whoever is about to give it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.utils.safestring import SafeString
+
+from approvals.models import ToolCall
+from approvals.presentation import mark, summary
+from approvals.states import Effect
+from approvals.trusting import differing
+
+LAST = 12
+
+
+@dataclass(frozen=True)
+class Past:
+    """An earlier call of the tool. `never`: why no trust would cover it. `differs`: the arguments that are others."""
+
+    call: ToolCall
+    summary: SafeString
+    never: str
+    differs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrustPreview:
+    """`names`: the arguments that trust may be bound to."""
+
+    names: tuple[str, ...]
+    past: tuple[Past, ...]
+
+    @property
+    def covered(self) -> int:
+        """How many of them trust in any arguments covers."""
+        return sum(not each.never for each in self.past)
+
+
+def preview(call: ToolCall) -> TrustPreview:
+    """The last calls of this tool in this session, newest first; this one is not among them."""
+    arguments = call.arguments if isinstance(call.arguments, dict) else {}
+    same = ToolCall.objects.filter(session=call.session, tool=call.tool).exclude(pk=call.pk)
+    past = tuple(_past(each, call, arguments) for each in same.order_by("-pk")[:LAST])
+    return TrustPreview(tuple(arguments), past)
+
+
+def _past(each: ToolCall, call: ToolCall, arguments: dict[str, object]) -> Past:
+    theirs = each.arguments if isinstance(each.arguments, dict) else {}
+    return Past(each, mark(summary(each.arguments)), _never(each, call), tuple(differing(arguments, theirs)))
+
+
+def _never(each: ToolCall, call: ToolCall) -> str:
+    if (each.definition, each.provider) != (call.definition, call.provider):
+        return "the tool was another one then"
+    if each.effect == Effect.ALWAYS_ASK:
+        return "it was always to be asked for"
+    return "a policy blocked it" if each.effect == Effect.BLOCK else ""
