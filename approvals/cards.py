@@ -218,7 +218,7 @@ class Card:
 
     def opened(self, name: str) -> str:
         """The form of this name, if the card has one."""
-        forms = {Choice.DENY, Choice.TRUST} | ({Choice.APPROVE} if self.word or self.justify else set())
+        forms = {Choice.DENY, Choice.TRUST} | ({Choice.APPROVE} if self.asks_to_approve else set())
         return name if name in forms else ""
 
     @property
@@ -309,6 +309,11 @@ class Card:
     @property
     def justify(self) -> bool:
         return bool(self.call.term("justify"))
+
+    @property
+    def asks_to_approve(self) -> bool:
+        """An approval takes more than a click."""
+        return bool(self.word) or self.justify
 
     @property
     def decision(self) -> Decision | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -46,6 +46,7 @@ class Row:
     size: str = ""
     long: bool = False
     warning: str = ""
+    key: str = ""  # the name as it is; for programs, escaped like any text
 
 
 def rows(arguments: Any, order: Iterable[str] = ()) -> list[Row]:
@@ -54,7 +55,7 @@ def rows(arguments: Any, order: Iterable[str] = ()) -> list[Row]:
         return [_row("arguments", arguments)]
     places = {name: place for place, name in enumerate(order)}
     names = sorted(arguments, key=lambda name: places.get(name, len(places)))
-    return [_row(name, arguments[name]) for name in names]
+    return [replace(_row(name, arguments[name]), key=name) for name in names]
 
 
 def raw(value: Any) -> SafeString:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from django.utils.safestring import SafeString
@@ -23,12 +24,15 @@ class Past:
     never: str
     differs: tuple[str, ...]
 
+    @property
+    def differs_json(self) -> str:
+        return json.dumps(self.differs)
+
 
 @dataclass(frozen=True)
 class TrustPreview:
-    """`names`: the arguments that trust may be bound to."""
+    """The last calls of the tool, the newest first."""
 
-    names: tuple[str, ...]
     past: tuple[Past, ...]
 
     @property
@@ -42,7 +46,7 @@ def preview(call: ToolCall) -> TrustPreview:
     arguments = call.arguments if isinstance(call.arguments, dict) else {}
     same = ToolCall.objects.filter(session=call.session, tool=call.tool).exclude(pk=call.pk)
     past = tuple(_past(each, call, arguments) for each in same.order_by("-pk")[:LAST])
-    return TrustPreview(tuple(arguments), past)
+    return TrustPreview(past)
 
 
 def _past(each: ToolCall, call: ToolCall, arguments: dict[str, object]) -> Past:

@@ -210,7 +210,7 @@ def _grant(call: ToolCall, user: User, ruling: Ruling, arguments: Any) -> TrustG
         raise InvalidInput(f"Trust covers at least one call. Give max_uses from 1 to {MAX_USES:,}.")
     if unknown := [name for name in ruling.trust_same if name not in arguments]:
         raise InvalidInput(
-            f"The call has no argument {unknown[0]} that could stay the same. It has: {', '.join(arguments)}."
+            f"The call has no argument “{unknown[0]}” that could stay the same. It has: {', '.join(arguments)}."
         )
     limits = [uses for uses in (ruling.trust_uses, call.term("trust_max_uses")) if uses]
     return TrustGrant.objects.create(

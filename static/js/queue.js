@@ -63,9 +63,9 @@
     const past = [...document.querySelectorAll("#would li")];
     const same = [...document.querySelectorAll("#trust-form [name=trust_same]:checked")].map((box) => box.value);
     const reach = $("trust-reach");
-    if (reach) reach.textContent = same.length ? `with the same ${same.join(" and ")}` : "whatever its arguments";
+    if (reach) reach.textContent = same.length ? `while ${same.join(" and ")} ${same.length > 1 ? "stay" : "stays"} the same` : "whatever its arguments";
     past.filter((item) => !("never" in item.dataset)).forEach((item) => {
-      const other = item.dataset.differs.split(" ").filter((name) => same.includes(name));
+      const other = JSON.parse(item.dataset.differs).filter((name) => same.includes(name));
       item.classList.toggle("not", !!other.length);
       item.querySelector(".not-why").textContent = other.length ? `other ${other.join(", ")}` : "";
     });
@@ -141,6 +141,7 @@
   }
   document.addEventListener("htmx:afterSwap", ({ detail }) => {
     preview();
+    if ($("bar-row") && !openPanel()) $("bar-row").hidden = false; // the form that was open has done its work
     if (shown !== (shown = look())) { changedAt = performance.now(); stood = top(); }
     choose();
     if (detail.target.id === "desk-detail" && $("outcome")) nod.say($("outcome").textContent.replace(/\s+/g, " ").trim());

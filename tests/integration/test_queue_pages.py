@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from html import unescape
+from html import escape, unescape
 from uuid import uuid4
 
 import pytest
@@ -577,3 +577,96 @@ def test_it_pages_through_the_audit_trail(client, admin, monkeypatch):
     assert [row["entry"].seq for row in client.get("/audit/", {"before": older}).context["entries"]][
         0
     ] < older
+
+
+# --- What an approval takes ------------------------------------------------------------------------------
+def test_it_asks_for_the_word_and_the_reason(as_rita, alice):
+    call = ask(alice, terms={"confirm": "send <b>it</b>", "justify": True})
+    html = text(as_rita.get(page_of(call)))
+    assert 'To approve, type <b class="word">send &lt;b&gt;it&lt;/b&gt;</b>' in html
+    assert 'data-needs="word-approve reason-approve"' in html
+    refused = decide(as_rita, call, confirm="send it", comment="Yes.")
+    assert refused.status_code == 422
+    assert "Type “send &lt;b&gt;it&lt;/b&gt;”, exactly so" in text(refused)
+    assert 'id="approve-form"' in text(refused)
+    decide(as_rita, call, confirm="send <b>it</b>", comment="Yes.")
+    call.refresh_from_db()
+    assert call.status == Status.APPROVED
+
+
+def test_it_counts_approvals_and_lets_people_withdraw_theirs(as_rita, alice, remy):
+    call = ask(alice, quorum=2)
+    html = text(as_rita.get(page_of(call)))
+    assert "two of reviewers, not alice" in html
+    assert "Trust…" not in html
+    decide(as_rita, call)
+    html = text(as_rita.get(page_of(call)))
+    assert "<b>rita has approved</b>; one more has to." in html
+    assert "1 of 2 approved" in html
+    assert 'id="approve-form"' not in html
+    call.refresh_from_db()
+    html = text(as_rita.post(f"{page_of(call)}undo", {"version": call.version}, follow=True))
+    assert "has approved" not in html
+    call.refresh_from_db()
+    decisions.decide(call.pk, remy, Ruling(Choice.APPROVE, call.version, call.digest))
+    assert "<b>remy has approved</b>" in text(as_rita.get(page_of(call)))
+
+
+def test_it_names_all_who_approved(as_rita, alice, remy):
+    call = ask(alice, quorum=2)
+    decisions.decide(call.pk, remy, Ruling(Choice.APPROVE, call.version, call.digest))
+    decide(as_rita, call)
+    html = text(as_rita.get(page_of(call)))
+    assert "<b>Approved by remy and rita</b>" in html
+
+
+def test_an_expired_call_is_not_approved_by_half_of_them(as_rita, alice, remy):
+    call = ask(alice, quorum=2)
+    decisions.decide(call.pk, remy, Ruling(Choice.APPROVE, call.version, call.digest))
+    ToolCall.objects.filter(pk=call.pk).update(status=Status.EXPIRED)
+    html = text(as_rita.get(page_of(call)))
+    assert "Approved by" not in html
+    assert "Nobody decided in time" in html
+
+
+def test_it_shows_what_trust_would_have_covered(as_rita, alice):
+    ask(alice, arguments={**MAIL, "to": "other@example.com"})
+    ask(alice, definition="another")
+    ask(alice, session="elsewhere")
+    html = text(as_rita.get(page_of(ask(alice))))
+    assert re.search(
+        r"Would have covered 1 of the last 2 calls of <code>send_email</code> in this session", html
+    )
+    assert "the tool was another one then" in html
+    assert re.findall(r'data-differs="([^"]*)"', html)[-1] == "[&quot;to&quot;]"
+    assert 'name="trust_same" value="to"' in html
+
+
+def test_a_hostile_name_of_an_argument_stays_a_value(as_rita, alice):
+    name = '"><img src=x onerror=alert(1)>\u202e'
+    html = text(as_rita.get(page_of(ask(alice, arguments={name: "x"}))))
+    assert "<img" not in html
+    assert f'value="{escape(name)}"' in html
+
+
+def test_it_binds_trust_to_arguments_and_to_uses(as_rita, alice):
+    call = ask(alice)
+    decide(as_rita, call, "trust", trust_same=["to", "subject"], trust_uses="3")
+    grant = TrustGrant.objects.get()
+    assert (grant.scope, grant.max_uses) == ({name: MAIL[name] for name in ("subject", "to")}, 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"trust_uses": "many"}, "Trust covers a number of calls, such as 5."),
+        ({"trust_uses": "0"}, "Trust covers at least one call."),
+        ({"trust_same": "nothing"}, "The call has no argument “nothing”"),
+    ],
+)
+def test_it_says_what_is_wrong_with_the_trust(as_rita, alice, fields, problem):
+    call = ask(alice)
+    refused = decide(as_rita, call, "trust", **fields)
+    assert refused.status_code == 422
+    assert problem in text(refused)
+    assert not TrustGrant.objects.exists()
