@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from approvals import people  # noqa: F401 (registers the pages for people)
+from approvals import people, policy_admin  # noqa: F401 (they register their pages)
 from approvals.actions import changes, tokens, tools, trust
 from approvals.admin_base import Audited, ReadOnly
-from approvals.models import ApiToken, AuditEntry, Decision, Tool, ToolCall, ToolPolicy, TrustGrant
+from approvals.models import ApiToken, AuditEntry, Decision, Tool, ToolCall, TrustGrant
 
 admin.site.site_header = admin.site.site_title = "Nod administration"
 admin.site.index_title = "Tools, policies, agents, people"
@@ -46,32 +46,6 @@ class ToolAdmin(Audited):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
-
-
-@admin.register(ToolPolicy)
-class ToolPolicyAdmin(Audited):
-    kind = "policy.changed"
-    list_display = ("name", "effect", "tool", "agent", "enabled")
-    list_filter = ("effect", "enabled")
-    search_fields = ("name", "tool")
-    filter_horizontal = ("groups",)
-    fieldsets = (
-        (None, {"fields": ("name", "tool", "effect", "agent", "provider", "enabled")}),
-        (
-            "When it asks",
-            {"fields": ("groups", "requester_may_decide", "open_for", "executable_for", "risk")},
-        ),
-        ("Trust", {"fields": ("trust_expires_in", "trust_max_uses")}),
-    )
-
-    def described(self, obj: ToolPolicy) -> dict[str, Any]:
-        return changes.policy(obj)
-
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        super().save_related(request, form, formsets, change)
-        name = form.instance.tool
-        if not Tool.objects.filter(name=name).exists() and not set("*?[") & set(name):
-            messages.warning(request, f"No known tool is named “{name}”; the policy waits for one.")
 
 
 class DecisionInline(admin.TabularInline):  # type: ignore[type-arg]

@@ -336,6 +336,27 @@ class AuditHead(models.Model):
         return f"{self.chain or 'the desk'} at {self.position}"
 
 
+class DryRun(models.Model):
+    """A set of policies that is tried on the last calls, and how far that is. It never counts for anything."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    subject = models.CharField(max_length=200, help_text="What is tried.")
+    before = JSONTextField(help_text="The policies as they were, as a policy file has them.")
+    after = JSONTextField(help_text="The policies that are tried.")
+    limit = models.PositiveIntegerField()
+    total = models.PositiveIntegerField()
+    done = models.PositiveIntegerField(default=0)
+    position = models.UUIDField(null=True, help_text="The call that was looked at last.")
+    finished = models.BooleanField(default=False)
+    tally = JSONTextField(default=list, help_text="[before, after, denied by people, calls], each.")
+    examples = JSONTextField(default=list, help_text="[call, before, after] of some that would change.")
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.done} of {self.total}"
+
+
 class ApiToken(models.Model):
     """A key for the API. Only its hash is kept."""
 

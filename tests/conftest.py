@@ -14,7 +14,7 @@ from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 from django.core.management.color import no_style
 from django.db import connection, connections
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 
 from agents import providers
 from agents.actions.catalogue import register_local
@@ -94,6 +94,14 @@ bob = person("bob")  # chats too
 rita = person("rita")  # reviews
 remy = person("remy")  # reviews too
 admin = person("admin")  # administers
+
+
+@pytest.fixture
+def office(admin):
+    """The administrator's browser."""
+    client = Client()
+    client.force_login(admin)
+    return client
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ from approvals import audit
 from approvals.actions import changes
 from approvals.errors import InvalidInput
 from approvals.models import Tool, ToolPolicy
+from approvals.policy import Rule, Terms
 from approvals.policy_files import Entry
+from approvals.states import Effect, Risk
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,21 @@ def entry(policy: ToolPolicy) -> Entry:
     """A stored policy as the file has it."""
     values = {each.name: getattr(policy, each.name) for each in fields(Entry) if each.name != "groups"}
     return Entry(**values, groups=tuple(sorted(group.name for group in policy.groups.all())))
+
+
+def rule_of(each: Entry) -> Rule:
+    """The entry as the policy engine takes it."""
+    terms = {field.name: getattr(each, field.name) for field in fields(Terms) if field.name != "groups"}
+    return Rule(
+        name=each.name,
+        tool=each.tool,
+        effect=Effect(each.effect),
+        agent=each.agent,
+        provider=each.provider,
+        when=each.when,
+        risk=Risk(each.risk) if each.risk else None,
+        terms=Terms(groups=each.groups or Terms().groups, **terms),
+    )
 
 
 def stored() -> list[Entry]:

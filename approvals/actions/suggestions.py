@@ -1,0 +1,106 @@
+"""Policies that would have saved people from questions they always answer with yes. Never applied by themselves."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models.functions import Now
+
+from approvals.conditions import ConditionFailed, Context, holds
+from approvals.models import Decision
+from approvals.narrowing import Narrowing, narrowings
+from approvals.states import Choice, Effect
+
+PERIOD = timedelta(days=90)
+MOST = 5_000  # decisions that are looked at, the latest
+LEAST = 10  # approvals that make a habit
+PEOPLE = 2  # who approved; the habit of one is none of the desk
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """`condition`: empty where every call of the tool was approved. `approved`: all there were; none was edited."""
+
+    tool: str
+    condition: str
+    words: str
+    approved: int
+    people: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.tool}: {self.words}" if self.condition else self.tool
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a person answered to a call."""
+
+    arguments: Any
+    yes: bool
+    who: int
+
+
+def suggest() -> list[Suggestion]:
+    """The widest habits of each tool, the most frequent first; with their evidence, from the last decisions."""
+    found = [each for tool, answers in _answers().items() for each in _habits(tool, answers)]
+    return sorted(found, key=lambda each: -each.approved)[:SHOWN]
+
+
+def _answers() -> dict[str, list[_Answer]]:
+    """By tool. Calls that are always asked for are left out: no policy that allows would spare anybody those."""
+    made = Decision.objects.filter(undone_at=None, at__gt=Now() - PERIOD).exclude(
+        call__effect=Effect.ALWAYS_ASK
+    )
+    rows = made.order_by("-pk").values_list(
+        "call__tool", "call__arguments", "call__proposed", "choice", "by_id"
+    )
+    answers: dict[str, list[_Answer]] = defaultdict(list)
+    for tool, arguments, proposed, choice, who in rows[:MOST]:
+        asked = arguments if proposed is None else proposed
+        answers[tool].append(_Answer(asked, choice != Choice.DENY and proposed is None, who))
+    return answers
+
+
+def _habits(tool: str, answers: list[_Answer]) -> list[Suggestion]:
+    whole = _habit(tool, Narrowing("", "every call of it", 9), answers)
+    if whole:
+        return [whole]
+    habits: list[Suggestion] = []
+    covered: set[int] = set()
+    for each in sorted(_candidates(answers), key=lambda each: -each.breadth):
+        meant = [number for number, answer in enumerate(answers) if _holds(each.condition, answer.arguments)]
+        if covered.issuperset(meant):
+            continue  # a wider one says it already
+        if habit := _habit(tool, each, [answers[number] for number in meant]):
+            habits.append(habit)
+            covered.update(meant)
+    return habits
+
+
+def _candidates(answers: Iterable[_Answer]) -> Iterator[Narrowing]:
+    """What holds for enough of the calls that were approved."""
+    often: dict[Narrowing, int] = defaultdict(int)
+    for answer in answers:
+        for each in narrowings(answer.arguments) if answer.yes else []:
+            often[each] += 1
+    yield from (each for each, count in often.items() if count >= LEAST)
+
+
+def _habit(tool: str, what: Narrowing, answers: list[_Answer]) -> Suggestion | None:
+    people = {answer.who for answer in answers}
+    if len(answers) < LEAST or len(people) < PEOPLE or not all(answer.yes for answer in answers):
+        return None
+    return Suggestion(tool, what.condition, what.words, len(answers), len(people))
+
+
+def _holds(condition: str, arguments: Any) -> bool:
+    try:
+        return holds(condition, Context({"args": arguments}))
+    except ConditionFailed:
+        return False
