@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
-from django.db.models import Model, QuerySet
+from django.contrib import admin, messages
+from django.db.models import F, Model, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 
 from approvals import people, policy_admin  # noqa: F401 (they register their pages)
 from approvals.actions import changes, tokens, tools, trust
@@ -17,11 +18,27 @@ admin.site.site_header = admin.site.site_title = "Nod administration"
 admin.site.index_title = "Tools, policies, agents, people"
 
 
+class NotLookedAt(admin.SimpleListFilter):
+    title = "looked at"
+    parameter_name = "looked_at"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("no", "New or changed"), ("yes", "Looked at")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Tool]) -> QuerySet[Tool]:
+        match self.value():
+            case "no":
+                return queryset.exclude(looked_at=F("definition"))
+            case "yes":
+                return queryset.filter(looked_at=F("definition"))
+        return queryset
+
+
 @admin.register(Tool)
 class ToolAdmin(Audited):
     kind = "tool.changed"
-    list_display = ("name", "risk", "looked_at_now", "idempotent", "timeout", "provider", "last_seen")
-    list_filter = ("risk", "provider")
+    list_display = ("name", "state", "risk", "idempotent", "timeout", "provider", "first_seen", "last_seen")
+    list_filter = (NotLookedAt, "risk", "provider")
     search_fields = ("name", "description")
     readonly_fields = (
         "name", "provider", "description", "schema", "definition", "looked_at", "idempotent", "timeout",
@@ -32,9 +49,22 @@ class ToolAdmin(Audited):
     def described(self, obj: Tool) -> dict[str, Any]:
         return changes.tool(obj)
 
-    @admin.display(boolean=True, description="Looked at")
-    def looked_at_now(self, tool: Tool) -> bool:
-        return tool.known
+    @admin.display(description="Looked at")
+    def state(self, tool: Tool) -> str:
+        if tool.known:
+            return "yes"
+        what = "changed" if tool.looked_at else "new"
+        return format_html("<strong>⚠ {}: asked for until somebody has looked</strong>", what)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        if waiting := Tool.objects.exclude(looked_at=F("definition")).count():
+            many = "One tool is" if waiting == 1 else f"{waiting} tools are"
+            messages.warning(
+                request,
+                f"{many} new or changed. Read the definition, then choose “I have looked at …”; until then every "
+                "call is asked for, whatever a policy allows.",
+            )
+        return super().changelist_view(request, extra_context)
 
     @admin.action(description="I have looked at the definition of these tools", permissions=["change"])
     def mark_looked_at(self, request: HttpRequest, queryset: QuerySet[Tool]) -> None:

@@ -311,6 +311,10 @@ class Card:
         return bool(self.call.term("justify"))
 
     @property
+    def may_tune(self) -> bool:
+        return permissions.may_tune(self.user)
+
+    @property
     def asks_to_approve(self) -> bool:
         """An approval takes more than a click."""
         return bool(self.word) or self.justify

@@ -9,13 +9,16 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permissi
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from approvals.errors import NotAReviewer, Refusal, SelfApproval
-from approvals.models import ToolCall
+from approvals.models import Decision, ToolCall, TrustGrant
 
 if TYPE_CHECKING:
     Person: TypeAlias = User | AnonymousUser | AbstractBaseUser
 
 CHAT_USERS = "chat users"
 ADMINISTRATORS = "administrators"
+AUDITORS = "auditors"  # see what administrators see of calls, and change nothing
+
+SEE_ALL = frozenset({ADMINISTRATORS, AUDITORS})
 
 DEMO_PEOPLE = "demo people"
 
@@ -63,21 +66,42 @@ def may_audit(user: Person) -> bool:
 def may_see(user: Person, call: ToolCall) -> bool:
     """Whether `visible_calls` holds the call; no query."""
     names = group_names(user)
-    return bool(call.groups) and may_review(user) and bool(names & {ADMINISTRATORS, *call.group_names()})
+    return bool(call.groups) and may_review(user) and bool(names & {*SEE_ALL, *call.group_names()})
 
 
 def visible_calls(user: Person) -> QuerySet[ToolCall]:
-    """The asked calls that one of the person's groups may decide; all of them for administrators."""
+    """The asked calls that one of the person's groups may decide; all of them for administrators and auditors."""
     if not may_review(user):
         return ToolCall.objects.none()
     asked = ToolCall.objects.exclude(groups="")
     names = group_names(user)
-    if ADMINISTRATORS in names:
+    if names & SEE_ALL:
         return asked
     mine = Q(pk=None)
     for name in names:
         mine |= Q(groups__contains=f"|{name}|")
     return asked.filter(mine)
+
+
+def visible_grants(user: Person) -> QuerySet[TrustGrant]:
+    """The live trust that was given on calls which the person sees."""
+    calls = visible_calls(user).values("pk")
+    granted = Decision.objects.filter(grant__isnull=False, call__in=calls).values("grant")
+    return TrustGrant.objects.filter(TrustGrant.live(), pk__in=granted)
+
+
+def may_revoke(user: Person, grant: TrustGrant) -> bool:
+    """Whoever may decide the call on which it was given; administrators too, auditors not."""
+    names = group_names(user)
+    if ADMINISTRATORS in names:
+        return True
+    calls = (decision.call for decision in grant.decisions.select_related("call"))
+    return any(names & set(call.group_names()) for call in calls)
+
+
+def may_tune(user: Person) -> bool:
+    """May open the administrators' pages for policies."""
+    return isinstance(user, User) and user.is_staff and user.has_perm("approvals.view_toolpolicy")
 
 
 def refusal(user: Person, call: ToolCall) -> Refusal | None:

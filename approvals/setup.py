@@ -7,12 +7,21 @@ from typing import Any
 from django.db import connections
 
 from approvals import triggers
-from approvals.permissions import ADMINISTRATORS, CHAT_USERS
+from approvals.permissions import ADMINISTRATORS, AUDITORS, CHAT_USERS
 from approvals.policy import REVIEWERS
 
 RIGHTS: dict[str, tuple[str, ...]] = {
     CHAT_USERS: (),
     REVIEWERS: ("approvals.review_toolcall",),
+    AUDITORS: (
+        "approvals.review_toolcall",  # to see the queue; deciding takes one of a call's groups
+        "approvals.view_toolpolicy",
+        "approvals.view_tool",
+        "approvals.view_toolcall",
+        "approvals.view_decision",
+        "approvals.view_trustgrant",
+        "approvals.view_auditentry",
+    ),
     ADMINISTRATORS: (
         "approvals.review_toolcall",
         *(f"approvals.{verb}_toolpolicy" for verb in ("view", "add", "change", "delete")),

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import trigger_client_event
 
 from approvals import permissions
-from approvals.actions import decisions, settlements, undoing
+from approvals.actions import decisions, settlements, trust, undoing
 from approvals.actions.decisions import Ruling
 from approvals.actions.settlements import Settlement
 from approvals.cards import Card, list_rows
@@ -29,6 +29,7 @@ from approvals.errors import (
     Refusal,
 )
 from approvals.models import ToolCall
+from approvals.presentation import rows
 from approvals.requests import Request, wants
 from approvals.states import Choice, Outcome, Status
 
@@ -152,6 +153,39 @@ def history(request: Request) -> HttpResponse:
         "filters": FILTERS,
     }
     return render(request, "history.html", context)
+
+
+@never_cache
+@require_safe
+def trusted(request: Request) -> HttpResponse:
+    """What is not asked for at present, and by whose word."""
+    _reviewer(request)
+    grants = permissions.visible_grants(request.user).select_related("granted_by")
+    found = [
+        {
+            "grant": grant,
+            "scope": rows(grant.scope),
+            "may_revoke": permissions.may_revoke(request.user, grant),
+            "call": call,
+        }
+        for grant in grants.prefetch_related("decisions__call__requested_by")[:LISTED]
+        for call in [next(decision.call for decision in grant.decisions.all())]
+    ]
+    return render(request, "trusted.html", {"found": found})
+
+
+@never_cache
+@require_POST
+def revoke(request: Request, grant_id: UUID) -> HttpResponse:
+    """End trust; from now on its calls are asked for again."""
+    _reviewer(request)
+    grant = permissions.visible_grants(request.user).filter(pk=grant_id).first()
+    if grant is None:
+        raise Http404("There is no such trust, it has ended, or it is not yours to see.")
+    if not permissions.may_revoke(request.user, grant):
+        raise PermissionDenied("Only those who may give this trust may end it.")
+    trust.revoke(grant.pk, grant.session, request.user)
+    return redirect("approvals:trusted")
 
 
 @never_cache

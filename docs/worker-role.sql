@@ -11,9 +11,9 @@ GRANT USAGE ON SCHEMA public TO :role;
 
 GRANT SELECT ON
     agents_agent, agents_agent_tools, agents_session, agents_run, agents_message,
-    approvals_tool, approvals_toolpolicy, approvals_toolpolicy_groups, approvals_trustgrant, approvals_toolcall,
-    approvals_decision, approvals_auditentry, approvals_audithead,
-    auth_group
+    approvals_tool, approvals_toolpolicy, approvals_toolpolicy_groups, approvals_policymark, approvals_trustgrant,
+    approvals_toolcall, approvals_decision, approvals_auditentry, approvals_audithead,
+    auth_group, auth_user_groups
     TO :role;
 GRANT SELECT (id, username) ON auth_user TO :role;
 
@@ -24,6 +24,7 @@ GRANT INSERT ON approvals_toolcall, approvals_auditentry, approvals_audithead, a
 GRANT UPDATE ON agents_run, approvals_audithead TO :role;
 GRANT UPDATE (state) ON agents_session TO :role;
 GRANT UPDATE (uses) ON approvals_trustgrant TO :role;
+GRANT UPDATE (last_seen) ON approvals_tool TO :role; -- that it has the tool as it is in the catalogue
 GRANT UPDATE (
     status, version, fault, why, groups, epoch, executable_until, started_at, finished_at, result
 ) ON approvals_toolcall TO :role;

@@ -47,6 +47,7 @@ def register(definition: Definition, *, looked_at: bool, actor: str = "system") 
         "timeout": definition.timeout,
     }
     if row and all(getattr(row, name) == value for name, value in fields.items()):
+        Tool.objects.filter(pk=row.pk).update(last_seen=Now())
         return row
     if looked_at:
         fields["looked_at"] = definition.hash

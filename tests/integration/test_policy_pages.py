@@ -329,10 +329,10 @@ def test_it_suggests_the_part_that_was_always_approved(alice, rita, remy):
     [
         lambda alice, rita, remy: answered(alice, [rita], 1, Choice.DENY),
         lambda alice, rita, remy: Decision.objects.update(by=rita),
-        lambda alice, rita, remy: Decision.objects.filter(pk=Decision.objects.first().pk).update(
+        lambda alice, rita, remy: Decision.objects.filter(pk=Decision.objects.earliest("pk").pk).update(
             undone_at="2026-01-01T00:00Z"
         ),
-        lambda alice, rita, remy: ToolCall.objects.filter(pk=ToolCall.objects.first().pk).update(
+        lambda alice, rita, remy: ToolCall.objects.filter(pk=ToolCall.objects.earliest("pk").pk).update(
             proposed={**MAIL, "to": "a@example.com"}
         ),
         lambda alice, rita, remy: ToolCall.objects.update(effect="always_ask"),

@@ -186,3 +186,22 @@ def test_it_cannot_widen_its_rights(worker, model, alice, rita, change):
     refused = pytest.raises(ProgrammingError, match="permission denied|never changed")
     with worker(), refused, transaction.atomic():
         change()
+
+
+def test_it_judges_conditions_on_who_asks(worker, model, alice):
+    policy = ToolPolicy.objects.filter(tool="send_email")
+    policy.update(
+        effect="allow", when='user.name == "alice" && "chat users" in user.groups && now.getHours() < 24'
+    )
+    model.play(asks(), "Sent.")
+    session = say(alice)
+    with worker():
+        work()
+    assert (statuses(session), len(mail.outbox)) == ([Status.SUCCEEDED], 1)
+
+
+def test_it_notes_the_tools_that_it_has(worker, desk):
+    Tool.objects.update(last_seen="2026-01-01T00:00Z")
+    with worker():
+        register_local()
+    assert all(tool.last_seen.month > 1 for tool in Tool.objects.all())
