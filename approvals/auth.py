@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from axes.signals import user_locked_out
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
@@ -36,6 +37,11 @@ def _signed_out(user: Any, **kwargs: Any) -> None:
 @receiver(user_login_failed, dispatch_uid="approvals.sign_in_failed")
 def _failed(credentials: dict[str, Any], **kwargs: Any) -> None:
     _record("person.sign_in_failed", storable(str(credentials.get("username", "")))[:150])
+
+
+@receiver(user_locked_out, dispatch_uid="approvals.locked_out")
+def _locked_out(username: str, **kwargs: Any) -> None:
+    _record("person.locked_out", storable(str(username))[:150])
 
 
 def _record(kind: str, actor: str) -> None:

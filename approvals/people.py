@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from axes.utils import reset
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db import transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 
+from approvals import audit
 from approvals.actions import changes
 from approvals.admin_base import Audited
 from approvals.setup import RIGHTS
@@ -28,8 +30,18 @@ class PersonAdmin(Audited, UserAdmin):  # type: ignore[type-arg]
     kind = "person.changed"
     list_display = ("username", "email", "is_active", "is_staff", "last_login")
 
+    actions = ("unlock",)
+
     def described(self, obj: User) -> dict[str, Any]:
         return changes.person(obj)
+
+    @admin.action(description="Forget failed sign-ins, so that they may try again", permissions=["change"])
+    def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        with audit.audited():
+            for user in queryset:
+                if reset(username=user.get_username()):
+                    audit.record("person.unlocked", request.user.get_username(), person=user.get_username())
+        self.message_user(request, "They may try again.")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fixed = ("last_login", "date_joined")

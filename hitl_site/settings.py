@@ -48,6 +48,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "ninja",  # for its own copy of the API documentation's scripts
     "template_partials",
+    "axes",
     "approvals",
     "agents",
     "hitl_site",
@@ -69,6 +70,7 @@ MIDDLEWARE = [
     "hitl_site.middleware.ExpiredLogin",
     "hitl_site.middleware.OnePerson",
     "hitl_site.middleware.CalmNotFound",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "hitl_site.urls"
 ASGI_APPLICATION = "hitl_site.asgi.application"
@@ -96,7 +98,7 @@ USE_I18N = False
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
-AUTHENTICATION_BACKENDS = ["approvals.auth.PeopleBackend"]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "approvals.auth.PeopleBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -142,6 +144,17 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 CSRF_FAILURE_VIEW = "hitl_site.views.csrf_failure"
+
+# A name and an address together: nobody can lock another person out from elsewhere.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # it ends when it was said to end
+AXES_LOCKOUT_CALLABLE = "hitl_site.views.locked_out"
+AXES_DISABLE_ACCESS_LOG = True  # the audit trail has it
+AXES_ENABLE_ADMIN = False  # people's own page unlocks them
+AXES_VERBOSE = False
 
 # --- Redis, Channels, Celery --------------------------------------------------------------------------
 CHANNEL_LAYERS = {
@@ -219,6 +232,7 @@ LOGGING = {
         "channels_redis": {
             "level": "CRITICAL"
         },  # it prints a trace for each attempt; Nod says it in one line
+        "axes": {"level": "CRITICAL"},  # who was locked out stands in the audit trail
         "django.security.DisallowedHost": {"level": "CRITICAL"},  # answered with 400; scanners do it all day
         # a 404 or 403 is an answer, not a fault
         "django.request": {"level": "ERROR", "filters": ["told"]},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
@@ -72,3 +74,10 @@ def _give_back() -> None:
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
+
+
+def locked_out(request: HttpRequest, credentials: object, *args: object, **kwargs: object) -> HttpResponse:
+    """A name was tried with too many wrong passwords from one address (django-axes calls this)."""
+    minutes = ceil(settings.AXES_COOLOFF_TIME.total_seconds() / 60)
+    context = {"locked_for": f"at most {minutes} minutes", "next": request.POST.get("next", "")}
+    return render(request, "login.html", context, status=429)

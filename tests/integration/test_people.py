@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from axes.models import AccessAttempt
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.auth.signals import user_login_failed
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
+from django.utils import timezone
 
 from agents.models import Agent
 from approvals.actions import tokens
@@ -28,13 +30,6 @@ def clara(desk):
     user = User.objects.create_user("clara", password=SECRET)
     user.groups.add(Group.objects.get(name=CHAT_USERS))
     return user
-
-
-@pytest.fixture
-def office(admin):
-    client = Client()
-    client.force_login(admin)
-    return client
 
 
 @pytest.fixture
@@ -91,7 +86,7 @@ def test_demo_people_do_not_sign_in_without_the_demo(clara, settings):
         assert "_auth_user_id" not in browser.session
         browser.post("/admin/login/", {"username": name, "password": "nod"})
         assert "_auth_user_id" not in browser.session
-        assert authenticate(username=name, password="nod") is None
+        assert authenticate(RequestFactory().post("/login/"), username=name, password="nod") is None
     assert sign_in(Client(), "clara", SECRET).status_code == 302
 
 
@@ -336,3 +331,60 @@ def test_it_writes_down_refused_decisions(transactional_db, model, alice, rita, 
         (str(call.pk), "send_email", call.session)
     }
     assert kinds(call=str(call.pk)).count("decision.made") == 1
+
+
+# --- Wrong passwords, again and again ----------------------------------------------------------------------
+def try_password(name, password, address="127.0.0.1"):
+    return Client(REMOTE_ADDR=address).post("/login/", {"username": name, "password": password})
+
+
+@pytest.fixture
+def locked(desk, settings):
+    """Somebody tried as rita, too often."""
+    for _ in range(settings.AXES_FAILURE_LIMIT):
+        answer = try_password("rita", "wrong")
+    return answer
+
+
+def test_it_takes_no_password_after_so_many_wrong_ones(locked):
+    assert locked.status_code == 429
+    assert "tried too often" in locked.content.decode()
+    assert "15 minutes" in locked.content.decode()
+    assert try_password("rita", "nod").status_code == 429
+    assert AuditEntry.objects.filter(kind="person.locked_out", actor="rita").exists()
+
+
+def test_nobody_is_locked_out_by_somebody_elsewhere(locked):
+    assert try_password("rita", "nod", "127.0.0.2").status_code == 302
+    assert try_password("remy", "nod").status_code == 302
+
+
+def test_it_ends_after_a_while(locked, settings):
+    AccessAttempt.objects.update(attempt_time=timezone.now() - settings.AXES_COOLOFF_TIME)
+    assert try_password("rita", "nod").status_code == 302
+
+
+def test_the_administrators_door_is_the_same(desk, settings):
+    for _ in range(settings.AXES_FAILURE_LIMIT):
+        Client().post("/admin/login/", {"username": "admin", "password": "wrong"})
+    assert try_password("admin", "nod").status_code == 429
+
+
+def test_a_right_password_forgets_wrong_ones(desk, settings):
+    for _ in range(3):
+        for _ in range(settings.AXES_FAILURE_LIMIT - 1):
+            try_password("rita", "wrong")
+        assert try_password("rita", "nod").status_code == 302
+
+
+def test_an_administrator_lets_people_try_again(locked, office, rita):
+    form = {"action": "unlock", "_selected_action": [rita.pk]}
+    assert office.post("/admin/auth/user/", form).status_code == 302
+    assert try_password("rita", "nod").status_code == 302
+    entry = AuditEntry.objects.get(kind="person.unlocked")
+    assert (entry.actor, entry.data["person"]) == ("admin", "rita")
+
+
+@pytest.mark.parametrize("name", ["\0", "x" * 5000, "r\u202eita", "'; drop table", ""])
+def test_any_name_may_be_wrong(desk, name):
+    assert try_password(name, "wrong").status_code == 200
