@@ -9,7 +9,7 @@ UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 \
 unexport PYTHONDONTWRITEBYTECODE
 
 # What talks to a database within pytest; the others start a Nod or a server of their own.
-ON_POSTGRESQL := tests/integration $(foreach name,processes up bedrock bedrock_journey postgres,--ignore tests/integration/test_$(name).py)
+ON_POSTGRESQL := tests/integration $(foreach name,processes up bedrock bedrock_journey postgres sso,--ignore tests/integration/test_$(name).py)
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test check bench chaos mutants lock clean

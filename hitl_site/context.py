@@ -25,6 +25,11 @@ class Desk:
         return bool(settings.DEMO)
 
     @property
+    def sso(self) -> str:
+        """What the single sign-on is called; empty where there is none."""
+        return settings.SSO["name"] if settings.SSO else ""
+
+    @property
     def now(self) -> int:
         """The server's clock, so that ages are right on machines whose own is wrong."""
         return int(timezone.now().timestamp() * 1000)

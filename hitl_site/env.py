@@ -159,3 +159,24 @@ def database(data_dir: Path, pool_size: int) -> dict[str, Any]:
 
 
 _DATABASE_HINT = "It takes postgres://USER:PASSWORD@HOST:PORT/NAME; leave it out for SQLite."
+
+
+def openid_provider() -> dict[str, Any] | None:
+    """The OpenID Connect provider that people may sign in with, as django-allauth takes it; None without one."""
+    server = url("OIDC_SERVER_URL", "", ("https", "http"))
+    client = value(env.str, "OIDC_CLIENT_ID", "", "")
+    secret = value(env.str, "OIDC_CLIENT_SECRET", "", "")
+    if not server:
+        return None
+    if not client or not secret:
+        raise ImproperlyConfigured(
+            "OIDC_SERVER_URL is set: OIDC_CLIENT_ID and OIDC_CLIENT_SECRET (or OIDC_CLIENT_SECRET_FILE) are needed too."
+        )
+    name = value(env.str, "OIDC_NAME", "", "") or "single sign-on"
+    return {
+        "provider_id": "oidc",
+        "name": name,
+        "client_id": client,
+        "secret": secret,
+        "settings": {"server_url": server.rstrip("/")},
+    }

@@ -156,6 +156,25 @@ AXES_DISABLE_ACCESS_LOG = True  # the audit trail has it
 AXES_ENABLE_ADMIN = False  # people's own page unlocks them
 AXES_VERBOSE = False
 
+# --- Single sign-on, where a provider is named (docs/operations.md) -----------------------------------
+SSO = read.openid_provider()
+OIDC_GROUPS_CLAIM = read.value(env.str, "OIDC_GROUPS_CLAIM", "", "Give the name of a claim, such as groups.")
+if SSO:
+    INSTALLED_APPS += [
+        "allauth",
+        "allauth.account",
+        "allauth.socialaccount",
+        "allauth.socialaccount.providers.openid_connect",
+    ]
+    MIDDLEWARE.append("allauth.account.middleware.AccountMiddleware")
+    SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"APPS": [SSO], "OAUTH_PKCE_ENABLED": True}}
+    SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = ""
+    SOCIALACCOUNT_ADAPTER = "hitl_site.sso.Adapter"
+    SOCIALACCOUNT_EMAIL_VERIFICATION = ACCOUNT_EMAIL_VERIFICATION = "none"  # the provider knows its people
+    # A link, not a form: form-action in the policy above would stop the way to the provider.
+    SOCIALACCOUNT_LOGIN_ON_GET = True
+    ACCOUNT_UNIQUE_EMAIL = False  # people are told apart by the provider's id for them
+
 # --- Redis, Channels, Celery --------------------------------------------------------------------------
 CHANNEL_LAYERS = {
     "default": {

@@ -1,5 +1,6 @@
 """All addresses."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
@@ -27,6 +28,18 @@ urlpatterns = [
     path("healthz", health.alive, name="healthz"),
     path("readyz", health.ready, name="readyz"),
 ]
+
+if settings.SSO:
+    from hitl_site.sso import refused
+
+    urlpatterns += [
+        path("sso/", include("allauth.socialaccount.providers.openid_connect.urls")),
+        # where django-allauth sends people whom it does not let in
+        *(
+            path(f"sso/{name}/", refused, name=name)
+            for name in ("socialaccount_signup", "socialaccount_login_cancelled", "account_inactive")
+        ),
+    ]
 
 handler403 = "hitl_site.views.forbidden"
 handler404 = "hitl_site.views.not_found"
