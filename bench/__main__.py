@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import audit_cost, browser, cycle, latency, memory, paused, race, saturated, throughput
+from bench import audit_cost, browser, cycle, latency, memory, paused, policies, race, saturated, throughput
 from bench.stats import Row, table
 from bench.system import systems
 from tests.postgres import end_on_signals
 
-PARTS = ("browser", "system", "cycle", "race", "audit", "paused")
+PARTS = ("browser", "system", "cycle", "race", "audit", "policies", "paused")
 RACE = {"sqlite": 400, "postgresql": 1500}  # calls
 OUT = Path(__file__).resolve().parent.parent / "var" / "bench"
 
@@ -45,6 +45,8 @@ def _part(part: str, databases: list[str], options: argparse.Namespace) -> Any:
         return _print("eight reviewers decide the same calls", [_race(kind) for kind in databases])
     if part == "audit":
         return {kind: _print(f"{kind}: a decision's audit", audit_cost.measure(kind)) for kind in databases}
+    if part == "policies":
+        return {kind: _policies(kind) for kind in databases}
     if part == "browser":
         title = "sqlite, Chromium: how long people wait, ms"
         return _print(title, browser.measure(options.browser_rounds))
@@ -56,6 +58,13 @@ def _part(part: str, databases: list[str], options: argparse.Namespace) -> Any:
 def _print(title: str, rows: list[Row]) -> list[Row]:
     print(table(title, rows), flush=True)
     return rows
+
+
+def _policies(kind: str) -> dict[str, Any]:
+    verdicts, dry_run = policies.measure(kind)
+    _print(f"{kind}: a verdict", verdicts)
+    _print(f"{kind}: a dry run", dry_run)
+    return {"verdicts": verdicts, "dry_run": dry_run}
 
 
 def _race(kind: str) -> Row:
