@@ -15,7 +15,7 @@ from agents.states import ACTIVE, RunStatus
 from approvals import permissions
 from approvals.actions import trust as trust_actions
 from approvals.api import CallOut, Problem, Token, call_out, person, trust_out, with_people
-from approvals.errors import NotFound, Refusal
+from approvals.errors import NotAReviewer, NotFound, Refusal
 from approvals.models import ToolCall, TrustGrant
 
 router = Router(tags=["sessions"])
@@ -133,13 +133,17 @@ def stop(request: HttpRequest, session_id: UUID) -> Status[Any]:
     summary="Revoke trust",
 )
 def revoke(request: HttpRequest, session_id: UUID, grant_id: UUID) -> Status[Any]:
-    """By the person whose session it is, or by a reviewer."""
+    """By the person whose session it is, or by whoever may give such trust."""
     user, scopes = person(request), request.scopes  # type: ignore[attr-defined]
     reviewer = "review" in scopes and permissions.visible_calls(user).filter(session=str(session_id)).exists()
-    if not reviewer and not Session.objects.filter(pk=session_id, user=user).exists():
+    own = Session.objects.filter(pk=session_id, user=user).exists()
+    if not reviewer and not own:
         raise NotFound("There is no such session, or it is not yours.")
-    if not TrustGrant.objects.filter(pk=grant_id, session=str(session_id)).exists():
+    grant = TrustGrant.objects.filter(pk=grant_id, session=str(session_id)).first()
+    if grant is None:
         raise NotFound("There is no such trust in this session.")
+    if not own and not permissions.may_revoke(user, grant):
+        raise NotAReviewer("Only those who may give this trust may end it.")
     trust_actions.revoke(grant_id, str(session_id), user)
     return Status(204, None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
 
 from approvals import permissions
+from approvals.actions import settlements
 from approvals.deception import deceptive
 from approvals.errors import Refusal
 from approvals.models import Decision, Tool, ToolCall
@@ -209,6 +210,7 @@ class Card:
     field_error: str = ""  # a sentence that belongs to the open form
     form: str = ""  # the open form: deny or trust, or approve where that asks for something
     comment: str = ""
+    sent: Mapping[str, Any] = field(default_factory=dict)  # of the trust form: what was chosen in it
     now: datetime = field(default_factory=timezone.now)
 
     @property
@@ -238,7 +240,14 @@ class Card:
         if self.call.status == Status.DENIED:
             recent = self.call.decided_at is not None and self.now - self.call.decided_at < UNDO_SHOWN
             return mine and recent
+        if self.unknown:
+            return self.voting and self.has_approved
         return self.call.status in (Status.PENDING, Status.APPROVED) and (mine or self.has_approved)
+
+    @property
+    def voting(self) -> bool:
+        """Of several who have to, some want it run again."""
+        return settlements.voting(self.call) and self.call.approvals > 0
 
     @cached_property
     def approvers(self) -> list[str]:
@@ -322,7 +331,12 @@ class Card:
     @property
     def decision(self) -> Decision | None:
         """What settled it; approvals that were not enough did not."""
-        unsettled = (Status.PENDING, Status.EXPIRED, Status.CANCELLED)
+        unsettled = (
+            Status.PENDING,
+            Status.EXPIRED,
+            Status.CANCELLED,
+            *([Status.UNKNOWN] if self.voting else []),
+        )
         return None if self.call.quorum > 1 and self.call.status in unsettled else decision_of(self.call)
 
     @property

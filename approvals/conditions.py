@@ -40,10 +40,13 @@ class BadCondition(ValueError):
 
 
 class ConditionFailed(Exception):
-    """A condition has no answer for this call; the message says why, as the end of a sentence."""
+    """A condition has no answer for this call; the message says why, as the end of a sentence.
+
+    It may quote what a model wrote: what cannot be seen is replaced.
+    """
 
     def __init__(self, why: str) -> None:
-        super().__init__(why[:MAX_WHY])
+        super().__init__("".join(char if char.isprintable() else "\ufffd" for char in why[:MAX_WHY]))
 
 
 class Context:

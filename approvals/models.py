@@ -96,7 +96,10 @@ class ToolPolicy(models.Model):
         default=timedelta(hours=8), validators=SENSIBLE, help_text="The longest that trust may last."
     )
     trust_max_uses = models.PositiveIntegerField(
-        null=True, blank=True, help_text="The most calls that trust may cover."
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="The most calls that trust may cover.",
     )
     requester_may_trust = models.BooleanField(
         default=False, help_text="The person who asked may also trust, where they may decide."
@@ -135,6 +138,7 @@ class TrustGrant(models.Model):
     scope = JSONTextField(
         default=dict, help_text="Arguments that have to be these, by name; none means any arguments."
     )
+    terms = JSONTextField(default=dict, help_text="Of the call on which it was given.")
     granted_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     granted_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField()
@@ -191,10 +195,14 @@ class ToolCall(models.Model):
     risk = models.CharField(max_length=6, choices=Risk.choices)
     terms = JSONTextField(default=dict)
     groups = models.TextField(blank=True, help_text="Who may decide, as |name|name|.")
-    quorum = models.PositiveSmallIntegerField(default=1, help_text="How many have to approve.")
-    approvals = models.PositiveSmallIntegerField(default=0, help_text="How many have, of this round.")
+    quorum = models.PositiveSmallIntegerField(default=1, db_default=1, help_text="How many have to approve.")
+    approvals = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="How many have, of this round."
+    )
     round = models.PositiveSmallIntegerField(
-        default=1, help_text="Goes up where a person lets it run again; approvals count for their round."
+        default=1,
+        db_default=1,
+        help_text="Goes up where a person lets it run again; approvals count for their round.",
     )
     trust = models.ForeignKey(TrustGrant, models.SET_NULL, null=True, blank=True, related_name="calls")
     expires_at = models.DateTimeField(null=True)
@@ -261,7 +269,7 @@ class Decision(models.Model):
     comment = models.TextField(blank=True)
     digest = models.CharField(max_length=64)
     version = models.PositiveIntegerField()
-    round = models.PositiveSmallIntegerField(default=1)
+    round = models.PositiveSmallIntegerField(default=1, db_default=1)
     grant = models.ForeignKey(TrustGrant, models.SET_NULL, null=True, blank=True, related_name="decisions")
     at = models.DateTimeField(db_default=Now(), editable=False)
     undone_at = models.DateTimeField(null=True, blank=True, help_text="It counts no more from then on.")

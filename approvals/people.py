@@ -91,9 +91,9 @@ class PeopleAdmin(Audited, GroupAdmin):
         return names if _superuser(request) else (*names, "permissions")
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return not (isinstance(obj, Group) and obj.name in RIGHTS) and super().has_delete_permission(
-            request, obj
-        )
+        """A policy that lost its last group would ask reviewers instead."""
+        needed = isinstance(obj, Group) and (obj.name in RIGHTS or obj.toolpolicy_set.exists())
+        return not needed and super().has_delete_permission(request, obj)
 
 
 def _superuser(request: HttpRequest) -> bool:

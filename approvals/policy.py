@@ -77,6 +77,7 @@ class Facts:
     agent: str = ""
     known: bool = True  # a person has looked at this definition of the tool
     trusted: bool = False  # a live trust grant covers the call
+    trust_terms: Terms = field(default_factory=Terms)  # of the call on which it was given
     risk: Risk = Risk.MEDIUM
     arguments: Any = None
     session: str = ""
@@ -118,7 +119,6 @@ class Policies:
 
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
         self.rules = tuple(sorted(rules, key=_strongest_first))
-        self.have_conditions = any(rule.when for rule in self.rules)
         self._exact: dict[str, list[Rule]] = {}
         self._patterns: list[tuple[str, re.Pattern[str], Rule]] = []
         for rule in self.rules:
@@ -144,15 +144,18 @@ def judge(facts: Facts, policies: Policies) -> Verdict:
 
     1. block, 2. always ask, 3. a live trust grant allows, 4. the most specific of allow and ask (exact before
     pattern before `*`; with a condition before without; a tie asks), 5. ask. A definition that no person has looked
-    at is asked for, whatever a policy allows.
+    at is asked for, whatever a policy allows. Trust stands in for one person's approval on the terms on which it was
+    given: where a policy asks for more, it asks.
     """
     about = policies.about(facts)
     winner = _first(about, facts, Effect.BLOCK) or _first(about, facts, Effect.ALWAYS_ASK)
     if winner:
         return _verdict(winner, facts)
-    if facts.trusted:
-        return Verdict(Effect.ALLOW, "", "Trusted in this session.", facts.risk, by_trust=True)
     winner = _first(about, facts, Effect.ASK, Effect.ALLOW)
+    if facts.trusted and not (winner and _beyond_trust(winner, facts)):
+        terms = winner.terms if winner else Terms()
+        risk = _risk(winner.risk if winner else None, facts)
+        return Verdict(Effect.ALLOW, "", "Trusted in this session.", risk, by_trust=True, terms=terms)
     if winner is None:
         return _unruled(facts, "No policy matches this call." if about else "No policy matches this tool.")
     if winner.effect == Effect.ALLOW and not facts.known:
@@ -169,6 +172,11 @@ def stricter(now: Terms, then: Terms) -> bool:
         or (bool(now.confirm) and now.confirm != then.confirm)
         or (now.justify and not then.justify)
     )
+
+
+def _beyond_trust(rule: Rule, facts: Facts) -> bool:
+    """It asks for more than one person could have said yes to when trust was given."""
+    return rule.effect == Effect.ASK and (rule.terms.quorum > 1 or stricter(rule.terms, facts.trust_terms))
 
 
 def is_pattern(tool: str) -> bool:
@@ -198,6 +206,8 @@ def _risk(given: Risk | None, facts: Facts) -> Risk:
 
 def _why(rule: Rule, facts: Facts) -> str:
     """What the policy's name does not say by itself."""
+    if facts.trusted and rule.effect == Effect.ASK and _beyond_trust(rule, facts):
+        return "The trust in this session does not go as far."
     if not rule.when:
         return ""
     try:

@@ -139,10 +139,10 @@ class ToolPolicyAdmin(Audited):
         form = TryForm(request.POST) if request.method == "POST" else TryForm(initial=self._initial(request))
         context: dict[str, Any] = {"form": form, "tools": Tool.objects.values_list("name", flat=True)}
         if form.is_valid():
-            context |= _judged(form.cleaned_data)
+            context |= _judged(form.cleaned_data, {})
         elif request.method == "GET" and form.initial:
             as_sent = TryForm(form.initial)
-            context |= _judged(as_sent.cleaned_data) if as_sent.is_valid() else {}
+            context |= _judged(as_sent.cleaned_data, dict(form.initial)) if as_sent.is_valid() else {}
         return self._page(request, "try.html", "Try a call", context)
 
     def _initial(self, request: HttpRequest) -> dict[str, Any]:
@@ -159,6 +159,8 @@ class ToolPolicyAdmin(Audited):
             "agent": call.agent,
             "requester": call.requested_by.get_username(),
             "arguments": json.dumps(arguments, indent=2, ensure_ascii=False),
+            "session": call.session,
+            "now": call.requested_at,
         }
 
     # --- Suggestions -------------------------------------------------------------------------------
@@ -167,7 +169,7 @@ class ToolPolicyAdmin(Audited):
             raise PermissionDenied
         found = [
             {"what": each, "link": _link(each.tool, each.condition, each.name), "says": mark(each.words)}
-            for each in suggestions.suggest()
+            for each in suggestions.suggest(visible_calls(request.user))
         ]
         context = {"suggestions": found, "least": suggestions.LEAST, "days": suggestions.PERIOD.days}
         return self._page(request, "suggestions.html", "Suggestions", context)
@@ -204,8 +206,9 @@ def _about(entry: Entry) -> list[Tool]:
     return [tool for tool in Tool.objects.all() if fnmatchcase(tool.name, entry.tool)]
 
 
-def _judged(call: dict[str, Any]) -> dict[str, Any]:
-    """What the policies say of the call that was entered, why, and what would be narrower."""
+def _judged(call: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """What the policies say of the call that was entered, why, and what would be narrower. `asked`: where it is one
+    of the ledger, its session and time."""
     requester = call["requester"]
     facts = facts_of(
         call["tool"],
@@ -214,11 +217,12 @@ def _judged(call: dict[str, Any]) -> dict[str, Any]:
         trusted=call["trusted"],
         user=requester.get_username() if requester else "",
         user_groups=tuple(sorted(group_names(requester))) if requester else (),
-        now=timezone.now(),
+        session=asked.get("session", ""),
+        now=asked.get("now") or timezone.now(),
     )
-    rules = Policies(policies.rule_of(each) for each in policies.stored() if each.enabled)
-    verdict, considered = explain(facts, rules)
-    says = {each.name: sentence(each) for each in policies.stored()}
+    entries = [each for each in policies.stored() if each.enabled]
+    verdict, considered = explain(facts, Policies(map(policies.rule_of, entries)))
+    says = {each.name: sentence(each) for each in entries}
     return {
         "verdict": verdict,
         "considered": [(each, says[each.rule.name]) for each in considered],

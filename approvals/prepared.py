@@ -153,7 +153,12 @@ class Insert(_Statement):
 def _columns(model: type[Model], given: frozenset[str]) -> list[str]:
     """The names of the columns whose values an instance has."""
     fields = (field for field in model._meta.concrete_fields if field is not model._meta.auto_field)
-    return [field.attname for field in fields if field.attname not in given and not field.has_db_default()]
+    return [field.attname for field in fields if field.attname not in given and not _by_database(field)]
+
+
+def _by_database(field: Field[Any, Any]) -> bool:
+    """Only the database knows the value. A default in Python goes first: that of the database is for older code."""
+    return field.has_db_default() and not field.has_default()
 
 
 def _typed(model: type[Model], changes: dict[str, Any]) -> dict[str, Any]:

@@ -32,10 +32,9 @@ NEXT: dict[Status, frozenset[Status]] = {
 BACK: dict[Status, frozenset[Status]] = {
     Status.APPROVED: frozenset({Status.PENDING}),
     Status.DENIED: frozenset({Status.PENDING}),
-    Status.UNKNOWN: frozenset({Status.APPROVED, Status.PENDING}),
+    Status.UNKNOWN: frozenset({Status.APPROVED}),
 }
-"""Only a person takes a call back: by undoing a decision, or by having what did not happen run again (PENDING where
-that takes several people)."""
+"""Only a person takes a call back: by undoing a decision, or by having what did not happen run again."""
 
 UNSETTLED = frozenset({Status.PENDING, Status.UNKNOWN})
 """What waits for a person."""

@@ -41,6 +41,7 @@ _MARK_SQLITE = {
     for table, name in _MARKED.items()
     for verb in ("INSERT", "UPDATE", "DELETE")
 }
+# Before: whoever writes takes the mark first and a policy's row second, so that nobody waits in a circle.
 _MARK_POSTGRESQL = f"""
     CREATE OR REPLACE FUNCTION nod_mark_policies() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         INSERT INTO {MARK} (id, mark) VALUES (1, gen_random_uuid()::text)
@@ -49,7 +50,7 @@ _MARK_POSTGRESQL = f"""
     END $$;
 """ + "".join(
     f"""
-    CREATE OR REPLACE TRIGGER {name}_marked AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}
+    CREATE OR REPLACE TRIGGER {name}_marked BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}
     FOR EACH STATEMENT EXECUTE FUNCTION nod_mark_policies();
     """
     for table, name in _MARKED.items()

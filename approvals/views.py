@@ -284,6 +284,11 @@ def _explain(card: Card, refused: Refusal, request: Request) -> None:
     """Put a refusal where it belongs: beside the field of the open form, or over the buttons."""
     card.form = card.opened(request.POST.get("choice", ""))
     card.comment = request.POST.get("comment", "")
+    card.sent = {
+        "same": request.POST.getlist("trust_same"),
+        "uses": request.POST.get("trust_uses", ""),
+        "for": request.POST.get("trust_for", ""),
+    }
     about_the_form = CommentRequired | ConfirmRequired | InvalidInput | NotTrustable
     if (card.form or card.unknown) and isinstance(refused, about_the_form):
         card.field_error = refused.message

@@ -63,7 +63,7 @@ def _verdicts() -> list[Row]:
                     "n": size,
                     "in memory µs": _in_memory(rules),
                     "with its query µs": _each(lambda: examine(request), 200),
-                    "first after a change µs": _each(lambda: (_touch(), examine(request)), 10),
+                    "first after a change µs": _each(lambda: _changed(request), 10),
                 }
             )
     return rows
@@ -79,10 +79,12 @@ def _in_memory(rows: list[Any]) -> float:
     return _each(lambda: judge(Facts("send_email", arguments=MAIL, user="alice"), policies), 500)
 
 
-def _touch() -> None:
+def _changed(request: Any) -> None:
+    from approvals.actions.verdicts import examine
     from approvals.models import ToolPolicy
 
     ToolPolicy.objects.filter(name="p0").update(agent="")
+    examine(request)
 
 
 def _each(do: Callable[[], Any], times: int) -> float:

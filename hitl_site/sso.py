@@ -6,6 +6,7 @@ from typing import Any
 
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.providers.base import AuthProcess
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import Group, User
@@ -18,6 +19,9 @@ from approvals.fields import storable
 from approvals.permissions import ADMINISTRATORS, DEMO_PEOPLE
 
 ACTOR = "single sign-on"
+NOBODYS = frozenset(
+    {ACTOR, "agent", "manage.py", "seed", "system"}
+)  # who acts in the audit trail besides people
 
 
 class Adapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
@@ -27,10 +31,14 @@ class Adapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         return True
 
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
+        if sociallogin.state.get("process", AuthProcess.LOGIN) != AuthProcess.LOGIN:
+            # nobody's account at the provider is tied to whoever happens to be signed in here
+            raise ImmediateHttpResponse(_page(request, "This only signs people in.", 403))
+        name = sociallogin.user.username
         if sociallogin.is_existing:
             _give_groups(sociallogin.user, _claims(sociallogin))
-        elif User.objects.filter(username=sociallogin.user.username).exists():
-            why = f"There is a person named {sociallogin.user.username} here already, who signs in in another way."
+        elif name.lower() in NOBODYS or User.objects.filter(username__iexact=name).exists():
+            why = f"There is a person named {name} here already, who signs in in another way."
             raise ImmediateHttpResponse(_page(request, why, 409))
 
     def populate_user(self, request: HttpRequest, sociallogin: Any, data: Any) -> User:

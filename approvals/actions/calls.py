@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields, replace
-from datetime import timedelta
+from dataclasses import replace
 from typing import Any
 
 from django.db.models import DurationField, F, Q, QuerySet, UUIDField
 from django.db.models.functions import Now
 
 from approvals import audit, events
-from approvals.actions.verdicts import Judged, Request, examine
+from approvals.actions.verdicts import Judged, Request, examine, frozen, thawed
 from approvals.digest import call_digest
 from approvals.errors import DefinitionChanged, InvalidArguments, LostClaim, NotFound
+from approvals.fields import storable
 from approvals.models import Decision, Tool, ToolCall, TrustGrant
 from approvals.policy import Terms, stricter
 from approvals.prepared import Insert, Slot, Update
@@ -163,8 +163,9 @@ def request_for(call: ToolCall, request: Request) -> Request:
 
 def _changed(call: ToolCall, request: Request) -> tuple[Fault, str] | None:
     """Why what would run is not what was decided, as a word and a sentence; None when it is."""
-    try:
-        judged = examine(request)
+    decision = call.decision()
+    try:  # a decision is for this call: trust neither adds to it nor hides what a policy asks for by now
+        judged = examine(request, heed_trust=decision is None)
     except (DefinitionChanged, NotFound):
         return _fault(Fault.DEFINITION)
     except InvalidArguments:
@@ -174,7 +175,6 @@ def _changed(call: ToolCall, request: Request) -> tuple[Fault, str] | None:
     stored = call_digest(
         session=call.session, tool=call.tool, definition=judged.tool.definition, arguments=call.arguments
     )
-    decision = call.decision()
     if stored != call.digest or not _approved(call, decision):
         return _fault(Fault.ARGUMENTS)
     if decision and not _enough(call):
@@ -374,29 +374,12 @@ def _row(judged: Judged, status: Status) -> ToolCall:
         status=status,
         policy=verdict.policy,
         effect=verdict.effect,
-        why=verdict.why,
+        why=storable(verdict.why),
         risk=verdict.risk,
         terms=frozen(verdict.terms),
         quorum=verdict.terms.quorum,
         executable_for=verdict.terms.executable_for,
     )
-
-
-_DURATIONS = ("open_for", "executable_for", "trust_expires_in")
-
-
-def frozen(terms: Terms) -> dict[str, Any]:
-    """Terms as JSON: durations in seconds."""
-    values = asdict(terms)
-    return values | {name: values[name].total_seconds() for name in _DURATIONS}
-
-
-def thawed(values: dict[str, Any]) -> Terms:
-    """The terms of a call. What an older version did not know has its default."""
-    known = {each.name for each in fields(Terms)}
-    given = {name: value for name, value in values.items() if name in known}
-    lasting = {name: timedelta(seconds=given[name]) for name in _DURATIONS if name in given}
-    return Terms(**given | lasting | {"groups": tuple(given.get("groups", Terms().groups))})
 
 
 def _requested(call: ToolCall) -> Any:

@@ -117,11 +117,13 @@ def _decide(call: ToolCall, user: User, ruling: Ruling) -> ToolCall:
     arguments, digest = _content(call, ruling)
     grant = _grant(call, user, ruling, arguments) if ruling.choice == Choice.TRUST else None
     approves = ruling.choice != Choice.DENY
+    voided: list[Decision] = []
     if approves and call.quorum > 1:
         voided = _count(call, user, ruling, arguments, digest)
-    else:
+    elif approves:
         _settle(call, ruling, arguments, digest)
-        voided = _withdraw(call, user) if call.quorum > 1 else []
+    else:
+        voided = _deny(call, user, ruling)
     decision = Decision(
         call=call,
         by=user,
@@ -195,10 +197,11 @@ def _content(call: ToolCall, ruling: Ruling) -> tuple[Any, str]:
     if ruling.choice == Choice.DENY:
         raise InvalidInput("A denial cannot change the arguments. Leave them out.")
     arguments = whole_arguments(call.tool, ruling.arguments)
-    digest = call_digest(
-        session=call.session, tool=call.tool, definition=call.definition, arguments=arguments
-    )
-    return arguments, digest
+    return arguments, _digest(call, arguments)
+
+
+def _digest(call: ToolCall, arguments: Any) -> str:
+    return call_digest(session=call.session, tool=call.tool, definition=call.definition, arguments=arguments)
 
 
 def _grant(call: ToolCall, user: User, ruling: Ruling, arguments: Any) -> TrustGrant:
@@ -212,13 +215,14 @@ def _grant(call: ToolCall, user: User, ruling: Ruling, arguments: Any) -> TrustG
         raise InvalidInput(
             f"The call has no argument “{unknown[0]}” that could stay the same. It has: {', '.join(arguments)}."
         )
-    limits = [uses for uses in (ruling.trust_uses, call.term("trust_max_uses")) if uses]
+    limits = [uses for uses in (ruling.trust_uses, call.term("trust_max_uses")) if uses is not None]
     return TrustGrant.objects.create(
         session=call.session,
         tool=call.tool,
         provider=call.provider,
         definition=call.definition,
         scope={name: arguments[name] for name in sorted(ruling.trust_same)},
+        terms=call.terms,
         granted_by=user,
         expires_at=Now() + min(wanted, longest),
         max_uses=min(limits) if limits else None,
@@ -257,12 +261,25 @@ def _count(call: ToolCall, user: User, ruling: Ruling, arguments: Any, digest: s
     return []
 
 
-def _withdraw(call: ToolCall, user: User) -> list[Decision]:
-    """Whoever denies takes their own approval back."""
-    mine = call.decisions.filter(undone_at=None, round=call.round, by=user)
+def _deny(call: ToolCall, user: User, ruling: Ruling) -> list[Decision]:
+    """Gives the approvals that it makes void: the denier's own; all, where they were for a reviewer's edit.
+
+    What is denied is then what the model asked for: that is what it may not ask for again and again.
+    """
+    edited = call.proposed is not None
+    arguments, digest = (
+        (call.proposed, _digest(call, call.proposed)) if edited else (call.arguments, call.digest)
+    )
+    _settle(call, ruling, arguments, digest)
+    mine = call.decisions.filter(undone_at=None, round=call.round)
+    if not edited:
+        mine = mine.filter(by=user)
     voided = list(mine.select_related("by"))
-    if mine.update(undone_at=Now()):
-        ToolCall.objects.filter(pk=call.pk).update(approvals=F("approvals") - 1)
+    if voided:
+        mine.update(undone_at=Now())
+        left = 0 if edited else F("approvals") - 1
+        ToolCall.objects.filter(pk=call.pk).update(approvals=left)
+        call.refresh_from_db(fields=["approvals"])
     return voided
 
 

@@ -37,8 +37,9 @@ def settle(call_id: Any, user: User, settlement: Settlement) -> ToolCall:
     """Say what became of an UNKNOWN call: it happened, it is to run again, or it is given up.
 
     Running it again is an approval, by the same rules and with a decision of its own: where it takes several, the
-    others are asked anew. Raises NotFound, NotAReviewer, SelfApproval, AlreadyDecided, Stale, TooEarly, TooLate,
-    CommentRequired, ConfirmRequired, InvalidInput; nothing has changed then. A refusal is audited.
+    outcome stays unknown until as many have said so. Raises NotFound, NotAReviewer, SelfApproval, AlreadyDecided,
+    Stale, TooEarly, TooLate, CommentRequired, ConfirmRequired, InvalidInput; nothing has changed then. A refusal is
+    audited.
     """
     call = find(call_id)
     try:
@@ -59,17 +60,22 @@ def _settle(call: ToolCall, user: User, settlement: Settlement) -> ToolCall:
         check_word(call, settlement.confirm)
         _must_be_over(call)
     note = storable(settlement.note.strip())
-    _change(
-        call, settlement, _again(call) if again else _ended(settlement.outcome, user.get_username(), note)
-    )
+    if again:
+        call = ToolCall.objects.select_for_update().get(pk=call.pk)  # who says so too waits, and counts
+        changes = _again(call, user)
+    else:
+        changes = _ended(settlement.outcome, user.get_username(), note)
+    _change(call, settlement, changes)
     call.refresh_from_db()
     if again:
         _approve(call, user, settlement, note)
+    if call.status == Status.APPROVED:
         resumed.send(sender=ToolCall, call=call)
-    audit.record(SETTLED, user.get_username(), call=call, outcome=settlement.outcome, note=note)
-    settled.send(sender=ToolCall, call=call)
+    if call.status != Status.UNKNOWN:
+        audit.record(SETTLED, user.get_username(), call=call, outcome=settlement.outcome, note=note)
+        settled.send(sender=ToolCall, call=call)
     events.ring(
-        events.APPROVALS, "pending" if call.status == Status.PENDING else "decided", call=str(call.pk)
+        events.APPROVALS, "changed" if call.status == Status.UNKNOWN else "decided", call=str(call.pk)
     )
     events.ring(events.session_topic(call.session), "changed")
     return call
@@ -89,33 +95,41 @@ def _must_be_over(call: ToolCall) -> None:
 def _ended(outcome: Outcome, who: str, note: str) -> dict[str, Any]:
     if outcome == Outcome.HAPPENED:
         told = f"{who} checked: it happened. {note}"
-        return {"status": Status.SUCCEEDED, "result": [{"text": told}]}
+        return {"status": Status.SUCCEEDED, "result": [{"text": told}], "version": F("version") + 1}
     told = f"{who} gave it up: {note} It may or may not have happened. Do not try it again."
-    return {"status": Status.FAILED, "result": [{"text": told}]}
+    return {"status": Status.FAILED, "result": [{"text": told}], "version": F("version") + 1}
 
 
-def _again(call: ToolCall) -> dict[str, Any]:
-    """A new round, with one approval so far."""
-    anew: dict[str, Any] = {
-        "round": F("round") + 1,
-        "approvals": 1,
+def _again(call: ToolCall, user: User) -> dict[str, Any]:
+    """One more who wants it run again; approved, if they are enough. The first of them begins a new round."""
+    begun = voting(call)
+    if begun and call.decisions.filter(by=user, round=call.round, undone_at=None).exists():
+        raise AlreadyDecided(
+            "You have said so already. Somebody else has to as well.", call_status=call.status
+        )
+    counts = {"approvals": call.approvals + 1 if begun else 1, "round": call.round + (not begun)}
+    if counts["approvals"] < call.quorum:
+        return counts
+    fresh: dict[str, Any] = {
         "started_at": None,
         "finished_at": None,
         "executable_until": None,
         "fault": "",
         "why": "",
     }
-    if call.quorum > 1:
-        open_for = timedelta(seconds=call.term("open_for"))
-        return anew | {"status": Status.PENDING, "decided_at": None, "expires_at": Now() + open_for}
-    return anew | {"status": Status.APPROVED, "decided_at": Now()}
+    return {**counts, **fresh, "status": Status.APPROVED, "decided_at": Now(), "version": F("version") + 1}
+
+
+def voting(call: ToolCall) -> bool:
+    """Some want it run again, and more have to: what ran before had approvals enough."""
+    return call.status == Status.UNKNOWN and call.approvals < call.quorum and call.round > 1
 
 
 def _change(call: ToolCall, seen: Settlement, changes: dict[str, Any]) -> None:
     rows = ToolCall.objects.filter(
         pk=call.pk, status=Status.UNKNOWN, version=seen.version, digest=storable(seen.digest)
     )
-    if not rows.update(version=F("version") + 1, **changes):
+    if not rows.update(**changes):
         call.refresh_from_db()
         if call.status == Status.UNKNOWN:
             raise Stale("The call is not what this page showed. Reload, look at it again, then settle it.")
@@ -148,5 +162,5 @@ def _approve(call: ToolCall, user: User, seen: Settlement, note: str) -> None:
         round=call.round,
     )
     audit.record("decision.made", user.get_username(), call=call, choice=Choice.APPROVE, again=True)
-    kind = "call.pending" if call.status == Status.PENDING else "call.approved"
-    audit.record(kind, user.get_username(), call=call)
+    if call.status == Status.APPROVED:
+        audit.record("call.approved", user.get_username(), call=call)

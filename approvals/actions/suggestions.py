@@ -6,12 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
-from django.db.models.functions import Now
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast, Length, Now
 
 from approvals.conditions import ConditionFailed, Context, holds
-from approvals.models import Decision
+from approvals.models import Decision, ToolCall
 from approvals.narrowing import Narrowing, narrowings
 from approvals.states import Choice, Effect
 
@@ -20,6 +22,8 @@ MOST = 5_000  # decisions that are looked at, the latest
 LEAST = 10  # approvals that make a habit
 PEOPLE = 2  # who approved; the habit of one is none of the desk
 SHOWN = 20
+CANDIDATES = 50  # conditions of one tool that are looked at, the most frequent
+LARGE = 20_000  # characters of arguments
 
 
 @dataclass(frozen=True)
@@ -45,18 +49,23 @@ class _Answer:
     yes: bool
     who: int
 
+    @cached_property
+    def context(self) -> Context:
+        return Context({"args": self.arguments})
 
-def suggest() -> list[Suggestion]:
-    """The widest habits of each tool, the most frequent first; with their evidence, from the last decisions."""
-    found = [each for tool, answers in _answers().items() for each in _habits(tool, answers)]
+
+def suggest(calls: QuerySet[ToolCall]) -> list[Suggestion]:
+    """The widest habits of each tool, the most frequent first; from the last decisions on these calls."""
+    found = [each for tool, answers in _answers(calls).items() for each in _habits(tool, answers)]
     return sorted(found, key=lambda each: -each.approved)[:SHOWN]
 
 
-def _answers() -> dict[str, list[_Answer]]:
-    """By tool. Calls that are always asked for are left out: no policy that allows would spare anybody those."""
-    made = Decision.objects.filter(undone_at=None, at__gt=Now() - PERIOD).exclude(
-        call__effect=Effect.ALWAYS_ASK
-    )
+def _answers(calls: QuerySet[ToolCall]) -> dict[str, list[_Answer]]:
+    """By tool, one a call. Left out: calls that are always asked for, which no policy that allows would spare anybody;
+    those that take several people, who would be spared each other; very large ones."""
+    small = calls.annotate(size=Length(Cast("arguments", TextField()))).filter(quorum=1, size__lt=LARGE)
+    asked = small.exclude(effect=Effect.ALWAYS_ASK).values("pk")
+    made = Decision.objects.filter(call__in=asked, undone_at=None, round=1, at__gt=Now() - PERIOD)
     rows = made.order_by("-pk").values_list(
         "call__tool", "call__arguments", "call__proposed", "choice", "by_id"
     )
@@ -74,7 +83,7 @@ def _habits(tool: str, answers: list[_Answer]) -> list[Suggestion]:
     habits: list[Suggestion] = []
     covered: set[int] = set()
     for each in sorted(_candidates(answers), key=lambda each: -each.breadth):
-        meant = [number for number, answer in enumerate(answers) if _holds(each.condition, answer.arguments)]
+        meant = [number for number, answer in enumerate(answers) if _holds(each.condition, answer.context)]
         if covered.issuperset(meant):
             continue  # a wider one says it already
         if habit := _habit(tool, each, [answers[number] for number in meant]):
@@ -89,7 +98,8 @@ def _candidates(answers: Iterable[_Answer]) -> Iterator[Narrowing]:
     for answer in answers:
         for each in narrowings(answer.arguments) if answer.yes else []:
             often[each] += 1
-    yield from (each for each, count in often.items() if count >= LEAST)
+    frequent = sorted(often.items(), key=lambda item: -item[1])[:CANDIDATES]
+    yield from (each for each, count in frequent if count >= LEAST)
 
 
 def _habit(tool: str, what: Narrowing, answers: list[_Answer]) -> Suggestion | None:
@@ -99,8 +109,8 @@ def _habit(tool: str, what: Narrowing, answers: list[_Answer]) -> Suggestion | N
     return Suggestion(tool, what.condition, what.words, len(answers), len(people))
 
 
-def _holds(condition: str, arguments: Any) -> bool:
+def _holds(condition: str, context: Context) -> bool:
     try:
-        return holds(condition, Context({"args": arguments}))
+        return holds(condition, context)
     except ConditionFailed:
         return False

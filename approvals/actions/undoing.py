@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from approvals import audit, events
 from approvals.actions import trust
 from approvals.actions.decisions import check_may_decide, find, record_refusal
+from approvals.actions.settlements import voting
 from approvals.digest import call_digest
 from approvals.errors import Refusal, TooLate
 from approvals.models import Decision, ToolCall
 from approvals.signals import reopening
-from approvals.states import Choice, Status
+from approvals.states import UNSETTLED, Choice, Status
 
 
 def undo(call_id: Any, user: User, version: int) -> ToolCall:
@@ -34,9 +35,13 @@ def undo(call_id: Any, user: User, version: int) -> ToolCall:
 
 @audit.audited(durable=True)
 def _undo(call: ToolCall, user: User, version: int) -> ToolCall:
+    waits = call.status in UNSETTLED
+    if waits:  # no worker holds its run: the call may be locked first, and its count is as it is
+        call = ToolCall.objects.select_for_update().get(pk=call.pk)
+        if call.status not in UNSETTLED:
+            raise TooLate("Somebody else has decided meanwhile. Look at the call again.")
     decision = _own(call, user)
     undone = audit.entry("decision.undone", user.get_username(), call=call, choice=decision.choice)
-    waits = call.status == Status.PENDING
     if not waits:  # first: who holds a run may wait for its approved calls
         reopening.send(sender=ToolCall, call=call)
     _reopen(call, version, left=call.approvals - (decision.choice != Choice.DENY))
@@ -57,7 +62,8 @@ def _own(call: ToolCall, user: User) -> Decision:
     counting = call.decisions.filter(undone_at=None, round=call.round).select_related("by").order_by("-pk")
     decision = counting.filter(by=user).first()
     last = counting.first()
-    if last is None or call.status not in (Status.PENDING, Status.APPROVED, Status.DENIED):
+    counts = call.status in (Status.PENDING, Status.APPROVED, Status.DENIED) or voting(call)
+    if last is None or not counts:
         raise TooLate("There is no decision to undo: nobody decided, or it has been acted upon.")
     if call.round > 1 and call.status == Status.APPROVED:
         raise TooLate("This let a call run again whose outcome was unknown; that cannot be undone.")
@@ -68,20 +74,15 @@ def _own(call: ToolCall, user: User) -> Decision:
 
 def _reopen(call: ToolCall, version: int, left: int) -> None:
     """`left`: how many approvals still count. A reviewer's edit goes with the last approval of it."""
-    changes: dict[str, Any] = {
-        "status": Status.PENDING,
-        "approvals": left,
-        "decided_at": None,
-        "executable_until": None,
-        "version": F("version") + 1,
-    }
-    if call.proposed is not None and not left:
+    changes: dict[str, Any] = {"approvals": left, "version": F("version") + 1}
+    still = Q(status=call.status, version=version, approvals=call.approvals)
+    if call.status != Status.UNKNOWN:
+        changes |= {"status": Status.PENDING, "decided_at": None, "executable_until": None}
+        still &= Q(expires_at__gt=Now())
+    if call.proposed is not None and not left and call.status != Status.UNKNOWN:
         digest = call_digest(
             session=call.session, tool=call.tool, definition=call.definition, arguments=call.proposed
         )
         changes |= {"arguments": call.proposed, "proposed": None, "digest": digest}
-    rows = ToolCall.objects.filter(
-        pk=call.pk, status=call.status, version=version, approvals=call.approvals, expires_at__gt=Now()
-    )
-    if not rows.update(**changes):
+    if not ToolCall.objects.filter(still, pk=call.pk).update(**changes):
         raise TooLate("It is too late to undo this: the call runs, has run, or has expired meanwhile.")

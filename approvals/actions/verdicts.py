@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -56,8 +57,8 @@ def check_size(arguments: dict[str, Any]) -> None:
         raise InvalidArguments(f"The arguments are larger than {MAX_ARGUMENTS // 1000} kB. Send less.")
 
 
-def examine(request: Request) -> Judged:
-    """The verdict on a request by the policies and trust as they stand.
+def examine(request: Request, *, heed_trust: bool = True) -> Judged:
+    """The verdict on a request by the policies and trust as they stand; or by the policies alone.
 
     Raises NotFound for an unknown tool, DefinitionChanged where the runner has another one than the
     catalogue, InvalidArguments for arguments without an exact JSON form.
@@ -71,11 +72,11 @@ def examine(request: Request) -> Judged:
     digest = call_digest(
         session=request.session, tool=tool.name, definition=tool.definition, arguments=request.arguments
     )
-    grant = _covering(request, tool) if tool.trusted else None
+    grant = _covering(request, tool) if heed_trust and tool.trusted else None
     policies = policies_as_of(tool.mark)
-    facts = facts_of(
-        tool, request.agent, request.arguments, session=request.session, trusted=grant is not None
-    )
+    facts = facts_of(tool, request.agent, request.arguments, session=request.session)
+    if grant:
+        facts = replace(facts, trusted=True, trust_terms=thawed(grant.terms))
     if any(rule.when for rule in policies.about(facts)):
         facts = replace(facts, **_asker(request.requested_by))
     return Judged(request, judge(facts, policies), tool, digest, grant)
@@ -139,6 +140,23 @@ def policies_as_of(mark: str | None) -> Policies:
     if mark:
         _kept = mark, policies
     return policies
+
+
+_DURATIONS = ("open_for", "executable_for", "trust_expires_in")
+
+
+def frozen(terms: Terms) -> dict[str, Any]:
+    """Terms as JSON: durations in seconds."""
+    values = asdict(terms)
+    return values | {name: values[name].total_seconds() for name in _DURATIONS}
+
+
+def thawed(values: dict[str, Any]) -> Terms:
+    """The terms of a call. What an older version did not know has its default."""
+    known = {each.name for each in fields(Terms)}
+    given = {name: value for name, value in values.items() if name in known}
+    lasting = {name: timedelta(seconds=given[name]) for name in _DURATIONS if name in given}
+    return Terms(**given | lasting | {"groups": tuple(given.get("groups", Terms().groups))})
 
 
 def rules() -> list[Rule]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from approvals.durations import format_duration, parse_duration
+from approvals.errors import InvalidInput
 from approvals.states import Effect
 
 
@@ -70,6 +71,11 @@ def entry_of(said: dict[str, Any]) -> Entry:
     values |= {name: said["trust"][short] for name, short in TRUST.items() if short in said.get("trust", {})}
     for name in DURATIONS & values.keys():
         values[name] = parse_duration(values[name])
+        if values[name] < timedelta(seconds=1):
+            raise InvalidInput(f"{name} is at least one second.")
+    for name, value in values.items():
+        if isinstance(value, str) and not value.replace("\n", "").replace("\t", "").isprintable():
+            raise InvalidInput(f"{name} holds characters that cannot be seen. Take them out.")
     if "groups" in values:
         values["groups"] = tuple(sorted(values["groups"]))
     return Entry(**values)

@@ -171,6 +171,14 @@ def test_it_keeps_groups_apart(policies):
         ('{"policies": [}', "line 1: "),
         ("a: b: c", "line 1: "),
         ("\0", "neither YAML nor JSON"),
+        (
+            "policies:\n- {name: a, tool: x, effect: ask, confirm: ' pay'}",
+            "line 2: confirm: ' pay' does not match",
+        ),
+        ('policies:\n- {name: a, tool: x, effect: ask, confirm: "p\\0y"}', "confirm holds characters"),
+        ('policies:\n- {name: "a\\u202eb", tool: x, effect: ask}', "name holds characters"),
+        ("policies:\n- {name: a, tool: x, effect: ask, open_for: 0.5}", "open_for is at least one second"),
+        ("policies:\n- {name: a, tool: x, effect: ask, trust: {max_uses: 0}}", "max_uses: 0 is less than"),
         ("[" * 5000, "The file is neither YAML nor JSON"),
     ],
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -73,6 +74,7 @@ def test_it_asks_the_database_no_more_for_more_policies(office):
         ("tool", "!send_email", "Always ask"),
         ("quorum", "0", "greater than or equal to 1"),
         ("quorum", "21", "less than or equal to 20"),
+        ("trust_max_uses", "0", "greater than or equal to 1"),
     ],
 )
 def test_it_explains_a_mistake_where_it_was_made(office, field, value, problem):
@@ -312,14 +314,14 @@ def answered(alice, by, count, choice=Choice.APPROVE, **changes):
 
 def test_it_suggests_what_was_always_approved(alice, rita, remy):
     answered(alice, [rita, remy], 12)
-    [found] = suggestions.suggest()
+    [found] = suggestions.suggest(ToolCall.objects.all())
     assert (found.tool, found.condition, found.approved, found.people) == ("send_email", "", 12, 2)
 
 
 def test_it_suggests_the_part_that_was_always_approved(alice, rita, remy):
     answered(alice, [rita, remy], 12)
     answered(alice, [rita], 2, Choice.DENY, to="a@elsewhere.org")
-    [found] = suggestions.suggest()
+    [found] = suggestions.suggest(ToolCall.objects.all())
     assert found.words == "to is an address at example.com"
     assert (found.approved, found.people) == (12, 2)
 
@@ -336,15 +338,26 @@ def test_it_suggests_the_part_that_was_always_approved(alice, rita, remy):
             proposed={**MAIL, "to": "a@example.com"}
         ),
         lambda alice, rita, remy: ToolCall.objects.update(effect="always_ask"),
+        lambda alice, rita, remy: ToolCall.objects.update(quorum=2),
+        lambda alice, rita, remy: Decision.objects.update(round=2),
         lambda alice, rita, remy: Decision.objects.update(at="2026-01-01T00:00Z"),
     ],
-    ids=["one denial", "one person", "too few", "an edit", "always asked", "long ago"],
+    ids=[
+        "one denial",
+        "one person",
+        "too few",
+        "an edit",
+        "always asked",
+        "two have to",
+        "run again",
+        "long ago",
+    ],
 )
 def test_it_suggests_nothing_without_a_habit(alice, rita, remy, spoil):
     answered(alice, [rita, remy], 10)
-    assert suggestions.suggest()
+    assert suggestions.suggest(ToolCall.objects.all())
     spoil(alice, rita, remy)
-    assert not suggestions.suggest()
+    assert not suggestions.suggest(ToolCall.objects.all())
 
 
 def test_it_shows_suggestions_with_their_evidence_and_applies_none(office, alice, rita, remy):
@@ -369,4 +382,48 @@ def test_real_decisions_make_suggestions(model, alice, rita, remy):
     work()
     model.play(asks(to="x@elsewhere.org"), "Fine.")
     deny(pending(chat(alice, "One more.", session)), rita)
-    assert [each.words for each in suggestions.suggest()][0] == "to is an address at example.com"
+    assert [each.words for each in suggestions.suggest(ToolCall.objects.all())][
+        0
+    ] == "to is an address at example.com"
+
+
+def test_it_suggests_from_calls_that_the_person_sees_alone(office, alice, rita, remy):
+    answered(alice, [rita, remy], 12)
+    ToolCall.objects.update(groups="|finance|")
+    looker = User.objects.create_user("looker", is_staff=True)
+    looker.user_permissions.add(Permission.objects.get(codename="view_toolpolicy"))
+    client = Client()
+    client.force_login(looker)
+    assert "example.com" not in text(client.get(SUGGESTIONS))
+    assert "send_email" in text(office.get(SUGGESTIONS))
+
+
+def test_many_decisions_are_looked_at_in_a_moment(alice, rita, remy):
+    answered(alice, [rita, remy], 200)
+    answered(alice, [rita], 1, Choice.DENY)
+    ToolCall.objects.filter(pk=ToolCall.objects.earliest("pk").pk).update(arguments={"to": "x" * 30_000})
+    began = time.monotonic()
+    suggestions.suggest(ToolCall.objects.all())
+    assert time.monotonic() - began < 2
+
+
+def test_a_group_that_a_policy_names_is_not_deleted(desk):
+    group = Group.objects.create(name="finance")
+    ToolPolicy.objects.get(tool="send_email").groups.add(group)
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    assert client.post(page(Group, "delete", group.pk), {"post": "yes"}).status_code == 403
+    ToolPolicy.objects.get(tool="send_email").groups.clear()
+    assert client.post(page(Group, "delete", group.pk), {"post": "yes"}).status_code == 302
+
+
+def test_a_call_of_the_ledger_is_tried_as_of_its_own_time_and_session(office, alice):
+    call = ask(alice)
+    ToolPolicy.objects.create(name="Here", tool="*", effect="block", when=f'session == "{call.session}"')
+    ToolPolicy.objects.create(
+        name="Then", tool="*", effect="block", when=f'now == timestamp("{call.requested_at.isoformat()}")'
+    )
+    said = words(office.get(TRY, {"call": str(call.pk)}))
+    assert said.count("Block every tool") == 2
+    assert said.count("Its condition is met.") + said.count("“Here” is more specific") >= 1
+    assert "Its condition is not met." not in said

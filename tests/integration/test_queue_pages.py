@@ -22,7 +22,7 @@ from approvals.actions import decisions
 from approvals.actions.decisions import Ruling
 from approvals.digest import call_digest
 from approvals.models import AuditEntry, Decision, Tool, ToolCall, TrustGrant
-from approvals.states import Choice, Fault, Status
+from approvals.states import Choice, Fault, Outcome, Status
 from tests import desk
 
 MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "Hello,\n\nwhat is in it?"}
@@ -348,7 +348,7 @@ def test_it_limits_how_long_trust_may_last(as_rita, alice):
     }
     html = text(as_rita.get(page_of(ask(alice, terms=terms))))
     assert re.findall(r'<option value="(\d+)">', html) == ["3600", "7200"]
-    assert 'name="trust_uses" inputmode="numeric" maxlength="8" placeholder="20"' in html
+    assert 'name="trust_uses" inputmode="numeric" maxlength="8" value="" placeholder="20"' in html
 
 
 def test_it_opens_a_form_without_scripts_too(as_rita, call):
@@ -670,3 +670,36 @@ def test_it_says_what_is_wrong_with_the_trust(as_rita, alice, fields, problem):
     assert refused.status_code == 422
     assert problem in text(refused)
     assert not TrustGrant.objects.exists()
+
+
+def test_the_trust_form_keeps_what_was_chosen_in_it(as_rita, alice):
+    call = ask(alice)
+    html = text(
+        decide(as_rita, call, "trust", trust_same=["to", "subject"], trust_uses="few", trust_for="3600")
+    )
+    for name, chosen in (("to", True), ("subject", True), ("body", False)):
+        assert (f'name="trust_same" value="{name}" checked' in html) is chosen
+    assert 'value="few"' in html
+    assert '<option value="3600" selected>' in html
+
+
+def test_an_unknown_call_with_a_word_is_run_again_on_the_page(as_rita, alice):
+    call = ask(alice, status=Status.UNKNOWN, terms={"confirm": "send"}, groups="|reviewers|")
+    html = text(as_rita.get(page_of(call)))
+    assert 'id="word-settle" name="confirm" data-word="send"' in html
+    assert 'value="run_again" data-needs="word-settle"' in html
+    form = {"outcome": "run_again", "version": call.version, "digest": call.digest}
+    address = reverse("approvals:settle", args=[call.pk])
+    assert as_rita.post(address, form).status_code == 422
+    assert as_rita.post(address, {**form, "confirm": "send"}).status_code == 302
+
+
+def test_it_shows_who_wants_an_unknown_call_run_again(as_rita, alice, remy):
+    call = ask(alice, status=Status.UNKNOWN, quorum=2, approvals=2)
+    desk.settle(call, remy, Outcome.RUN_AGAIN)
+    html = text(as_rita.get(page_of(call)))
+    assert "<b>remy has said that it did not happen</b>" in html
+    form = {"outcome": "run_again", "version": call.version, "digest": call.digest}
+    assert as_rita.post(reverse("approvals:settle", args=[call.pk]), form).status_code == 302
+    call.refresh_from_db()
+    assert (call.status, call.approvals) == (Status.APPROVED, 2)

@@ -11,6 +11,7 @@ from django.core import mail
 from django.db import IntegrityError, connections, transaction
 
 from agents import driver
+from approvals.actions import calls as call_actions
 from approvals.actions import decisions, undoing
 from approvals.errors import (
     AlreadyDecided,
@@ -24,7 +25,7 @@ from approvals.errors import (
     Stale,
     TooLate,
 )
-from approvals.models import Decision, ToolCall, ToolPolicy
+from approvals.models import AuditEntry, Decision, ToolCall, ToolPolicy
 from approvals.states import Choice, Fault, Outcome, Status
 from tests.desk import (
     MAIL,
@@ -278,7 +279,9 @@ def test_it_does_not_run_on_fewer_approvals_than_it_takes(session, rita, remy):
     assert (call.status, call.fault, mail.outbox) == (Status.LAPSED, Fault.APPROVALS, [])
 
 
-def test_to_run_it_again_takes_two_once_more(session, rita, remy, rob):
+@pytest.fixture
+def unknown(session, rita, remy):
+    """Two approved it, and the worker died in the middle."""
     approve(current(session), rita)
     approve(current(session), remy)
     run = claim(last_run(session))
@@ -287,15 +290,143 @@ def test_to_run_it_again_takes_two_once_more(session, rita, remy, rob):
     driver.advance(str(run.pk))
     call = current(session)
     assert call.status == Status.UNKNOWN
-    settle(call, rita, Outcome.RUN_AGAIN)
+    ToolCall.objects.filter(pk=call.pk).update(started_at="2026-01-01T00:00Z")
+    return call
+
+
+def test_to_run_it_again_takes_two_once_more(unknown, session, rita, remy):
+    """Until then nobody says that nothing was done."""
+    settle(unknown, rita, Outcome.RUN_AGAIN)
     call = current(session)
-    assert (call.status, call.approvals, call.round) == (Status.PENDING, 1, 2)
+    assert (call.status, call.approvals, call.round, call.fault) == (Status.UNKNOWN, 1, 2, Fault.WORKER_DIED)
     assert work() == 0
-    with pytest.raises(AlreadyDecided):
-        approve(call, rita)
-    approve(call, remy)
+    with pytest.raises(AlreadyDecided, match="You have said so already"):
+        settle(call, rita, Outcome.RUN_AGAIN)
+    settle(unknown, remy, Outcome.RUN_AGAIN)  # as on the page that remy had open before
     work()
     assert (statuses(session), len(mail.outbox)) == ([Status.SUCCEEDED], 1)
+    assert kinds(session=session.key).count("call.settled") == 1
+
+
+def test_who_wanted_it_run_again_may_withdraw_that(unknown, session, rita, remy, rob):
+    settle(unknown, rita, Outcome.RUN_AGAIN)
+    withdraw(session, rita)
+    call = current(session)
+    assert (call.status, call.approvals) == (Status.UNKNOWN, 0)
+    settle(current(session), remy, Outcome.RUN_AGAIN)
+    assert current(session).status == Status.UNKNOWN
+    settle(current(session), rob, Outcome.RUN_AGAIN)
+    work()
+    assert len(mail.outbox) == 1
+
+
+def test_one_may_still_say_what_happened(unknown, session, rita, remy):
+    settle(unknown, rita, Outcome.RUN_AGAIN)
+    settle(current(session), remy, Outcome.HAPPENED, "It is in the outbox.")
+    work()
+    assert (statuses(session), mail.outbox) == ([Status.SUCCEEDED], [])
+
+
+def test_nobody_withdraws_what_ran(unknown, rita):
+    with pytest.raises(TooLate):
+        undoing.undo(unknown.pk, rita, unknown.version)
+
+
+def test_a_denial_ends_an_edit_and_counts_for_what_the_model_asked(model, alice, rita, remy, settings):
+    settings.DENIALS_A_CALL = 1
+    policy(quorum=2)
+    model.play(asks(), "Fine.", asks(), "Fine.")
+    session = chat(alice)
+    approve(current(session), rita, arguments={**MAIL, "subject": "Friday"})
+    deny(current(session), remy)
+    call = current(session)
+    assert (call.arguments, call.proposed, call.approvals) == (MAIL, None, 0)
+    work()
+    chat(alice, "Again.", session)
+    assert statuses(session) == [Status.DENIED, Status.BLOCKED]
+
+
+def test_who_denies_takes_their_own_approval_back(session, rita):
+    approve(current(session), rita)
+    deny(current(session), rita)
+    made = AuditEntry.objects.filter(kind="decision.made").latest("seq")
+    assert (current(session).approvals, made.data["approvals"]) == (0, 0)
+
+
+# --- Trust does not go further than one person's word ------------------------------------------------------
+@pytest.mark.parametrize(
+    "changes", [{"quorum": 2}, {"confirm": "send"}, {"justify": True}, {"requester_may_decide": False}]
+)
+def test_trust_does_not_cover_what_asks_for_more(model, alice, rita, changes):
+    if "requester_may_decide" in changes:
+        policy(requester_may_decide=True)
+    model.play(asks(), "Sent.", asks(subject="Two"), "Sent.", asks(subject="Three"))
+    session = chat(alice)
+    trust(current(session), rita)
+    work()
+    chat(alice, "One more.", session)
+    assert statuses(session) == [Status.SUCCEEDED, Status.SUCCEEDED]
+    policy(**changes)
+    chat(alice, "And another.", session)
+    call = pending(session)
+    assert call.why == "The trust in this session does not go as far."
+
+
+def test_trust_given_on_a_narrow_policy_does_not_cover_a_stricter_one(model, alice, rita):
+    ToolPolicy.objects.create(
+        name="Two for others", tool="send_email", effect="ask", quorum=2, when='args.to != "dev@example.com"'
+    )
+    model.play(asks(), "Sent.", asks(to="ceo@evil.example"))
+    session = chat(alice)
+    trust(current(session), rita)
+    work()
+    chat(alice, "One more.", session)
+    assert (pending(session).quorum, len(mail.outbox)) == (2, 1)
+
+
+def test_trust_does_not_hide_a_policy_that_became_stricter(model, alice, rita):
+    """Not even from the call on which it was given."""
+    model.play(asks(), "Oh.")
+    session = chat(alice)
+    trust(pending(session), rita)
+    policy(quorum=2, confirm="send")
+    work()
+    assert (current(session).fault, mail.outbox) == (Fault.STRICTER, [])
+
+
+def test_trust_does_not_hide_a_policy_of_which_it_would_be_enough(model, alice, rita):
+    """A call was approved on fewer terms than those on which its sibling was trusted."""
+    model.play([asks(), asks(subject="Two")], "Oh.")
+    session = chat(alice)
+    first, second = calls(session)
+    approve(first, rita)
+    policy(confirm="send")
+    ToolCall.objects.filter(pk=second.pk).update(terms={**second.terms, "confirm": "send"})
+    trust(second, rita, confirm="send")
+    work()
+    first.refresh_from_db()
+    assert (first.status, first.fault) == (Status.LAPSED, Fault.STRICTER)
+    assert [sent.subject for sent in mail.outbox] == ["Two"]
+
+
+def test_what_ran_by_trust_is_settled_by_those_who_may_decide_it(model, alice, rita):
+    finance = Group.objects.create(name="finance")
+    finance.permissions.set(Group.objects.get(name="reviewers").permissions.all())
+    rita.groups.set([finance])
+    rita = User.objects.get(username="rita")
+    ToolPolicy.objects.get(tool="send_email").groups.set([finance])
+    model.play(asks(), "Sent.", asks(subject="Two"), "Sent.")
+    session = chat(alice)
+    trust(current(session), rita)
+    work()
+    chat(alice, "One more.", session)
+    second = calls(session)[1]
+    assert second.trust_id
+    ToolCall.objects.filter(pk=second.pk).update(status=Status.STARTED)
+    second.refresh_from_db()
+    call_actions.mark_unknown(second, Fault.WORKER_DIED)
+    second.refresh_from_db()
+    assert second.groups == "|finance|"
 
 
 def test_a_stricter_policy_wins_over_an_approval(model, alice, rita):

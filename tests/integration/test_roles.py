@@ -160,6 +160,15 @@ def test_who_may_not_give_it_may_not_end_it(grant, finance, role, status):
     assert (grant.revoked_at is None) is (status != 302)
 
 
+@pytest.mark.parametrize(("role", "status"), [("auditors", 403), ("reviewers", 204)])
+def test_the_api_keeps_to_that_too(grant, token, role, status):
+    headers = token(somebody(role), "review")
+    answer = Client().delete(f"/api/v1/sessions/{grant.session}/trust/{grant.pk}", headers=headers)
+    assert answer.status_code == status
+    grant.refresh_from_db()
+    assert (grant.revoked_at is None) is (status == 403)
+
+
 def test_revoke_takes_no_get(grant, remy):
     assert browser(remy).get(f"/approvals/trust/{grant.pk}/revoke").status_code == 405
 

@@ -19,6 +19,9 @@ PEOPLE = [
     {"sub": "2", "preferred_username": "dora", "groups": ["administrators", "demo people"]},
     {"sub": "3", "preferred_username": "rita", "email": "rita@example.com", "groups": ["administrators"]},
     {"sub": "4", "preferred_username": "erin"},
+    {"sub": "5", "preferred_username": "mallory"},
+    {"sub": "6", "preferred_username": "Rita"},
+    {"sub": "7", "preferred_username": "System"},
 ]
 SECRET = "s3cret"
 
@@ -141,6 +144,27 @@ def test_an_answer_to_no_question_is_refused(nod, browser):
     page = browser.get("/sso/oidc/login/callback/", params={"code": "x", "state": "y"})
     assert page.status_code in (401, 403)
     assert "You are not signed in" in page.text
+
+
+def test_nobody_ties_an_account_to_who_is_signed_in(nod, browser):
+    """A link that others may have sent: the provider's person would come in as admin from then on."""
+    form = {"username": "admin", "password": "nod", "csrfmiddlewaretoken": ""}
+    browser.get("/login/")
+    browser.post("/login/", data={**form, "csrfmiddlewaretoken": browser.cookies["csrftoken"]})
+    at_provider = browser.get("/sso/oidc/login/", params={"process": "connect"})
+    page = browser.post(str(at_provider.url), data={"sub": "5"})
+    assert page.status_code == 403
+    assert "This only signs people in." in page.text
+    script = (
+        "from allauth.socialaccount.models import SocialAccount; "
+        "print('links', SocialAccount.objects.filter(uid='5').count())"
+    )
+    assert "links 0" in nod.manage("shell", "--no-imports", "--command", script)
+
+
+@pytest.mark.parametrize("sub", ["6", "7"])
+def test_names_that_mean_somebody_else_are_refused(nod, browser, sub):
+    assert sign_in(browser, sub).status_code == 409
 
 
 def test_the_secret_and_pkce_go_to_the_provider_alone(nod, browser):

@@ -27,6 +27,7 @@ def _in(folder: str, name: str, *tests: str) -> tuple[str, ...]:
 
 
 CALLS, DECISIONS = "approvals/actions/calls.py", "approvals/actions/decisions.py"
+UNDOING, SETTLEMENTS = "approvals/actions/undoing.py", "approvals/actions/settlements.py"
 RUNS, LEDGER = "agents/actions/runs.py", "agents/ledger.py"
 AUDIT, VERIFY = "approvals/audit.py", "approvals/verify.py"
 
@@ -56,8 +57,8 @@ MUTANTS = (
     Mutant(
         "one of many reviewers wins",
         DECISIONS,
-        "    if not settle(pk=call.pk, **seen, status=status, **edits):\n",
-        "    settle(pk=call.pk, **seen, status=status, **edits)\n    if False:\n",
+        "    if not settle(**seen, status=status, approves=int(status == Status.APPROVED), **edits):\n",
+        "    settle(**seen, status=status, approves=int(status == Status.APPROVED), **edits)\n    if False:\n",
         _in("integration", "decisions", "it_has_one_winner_among_many"),
     ),
     Mutant(
@@ -83,7 +84,7 @@ MUTANTS = (
     ),
     Mutant(
         "an undone decision counts no more",
-        DECISIONS,
+        UNDOING,
         "    Decision.objects.filter(pk=decision.pk).update(undone_at=Now())\n",
         "",
         _in("integration", "settlements", "it_undoes_a_decision"),
@@ -140,9 +141,9 @@ MUTANTS = (
     ),
     Mutant(
         "an undo takes the edit back too",
-        DECISIONS,
-        "    if call.proposed is not None:  # a reviewer's edit goes with the decision",
-        "    if False:",
+        UNDOING,
+        "    if call.proposed is not None and not left",
+        "    if False and not left",
         _in("integration", "settlements", "it_takes_an_edit_back_too"),
     ),
     # --- The claim, just before the effect ---------------------------------------------------------------
@@ -203,8 +204,8 @@ MUTANTS = (
     Mutant(
         "trust that was revoked a moment ago starts nothing",
         CALLS,
-        "    call.trust = grant if used else None\n    return bool(used)",
-        "    call.trust = grant\n    return True",
+        "    call.trust = judged.grant if used else None\n    return bool(used)",
+        "    call.trust = judged.grant\n    return True",
         _in("integration", "trust", "it_asks_when_it_is_revoked_while_it_is_claimed"),
     ),
     Mutant(
@@ -316,8 +317,8 @@ MUTANTS = (
     Mutant(
         "an early approval does not lapse for a late sibling",
         DECISIONS,
-        "if status == Status.APPROVED and not call.run:",
-        "if status == Status.APPROVED:",
+        "if call.status == Status.APPROVED and not call.run:",
+        "if call.status == Status.APPROVED:",
         _in("integration", "runs", "its_windows_open_with_the_last_decision"),
     ),
     Mutant(
@@ -406,23 +407,116 @@ MUTANTS = (
     Mutant(
         "nobody trusts what is always asked for",
         DECISIONS,
-        "if ruling.choice == Choice.TRUST and not call.trustable:",
-        "if False:",
+        "    if call.effect == Effect.ALWAYS_ASK:\n",
+        "    if False:\n",
         _in("integration", "decisions", "it_refuses_trust_in_what_is_always_asked"),
     ),
     Mutant(
         "a definition that nobody looked at is asked for",
         "approvals/policy.py",
-        "if verdict.effect == Effect.ALLOW and not facts.known:",
+        "if winner.effect == Effect.ALLOW and not facts.known:",
         "if False:",
         _in("unit", "policy", "it_asks_for_a_definition_that_nobody_looked_at"),
     ),
     Mutant(
         "a block wins over all else",
         "approvals/policy.py",
-        "for effect in (Effect.BLOCK, Effect.ALWAYS_ASK):",
-        "for effect in (Effect.ALWAYS_ASK, Effect.BLOCK):",
+        "_first(about, facts, Effect.BLOCK) or _first(about, facts, Effect.ALWAYS_ASK)",
+        "_first(about, facts, Effect.ALWAYS_ASK) or _first(about, facts, Effect.BLOCK)",
         _in("unit", "policy", "it_blocks_whatever_else_matches"),
+    ),
+    Mutant(
+        "a condition without an answer does not allow",
+        "approvals/policy.py",
+        "return self.effect != Effect.ALLOW",
+        "return True",
+        _in("unit", "policy_reference", "it_differs_from_the_naive_one_in_nothing"),
+    ),
+    Mutant(
+        "policies that were changed are read anew",
+        "approvals/actions/verdicts.py",
+        "    if mark and mark == known:\n",
+        "    if known:\n",
+        _in("integration", "admin", "a_new_policy_counts_at_the_next_call"),
+    ),
+    Mutant(
+        "trust does not go further than the word of one",
+        "approvals/policy.py",
+        "    if facts.trusted and not (winner and _beyond_trust(winner, facts)):\n",
+        "    if facts.trusted:\n",
+        _in("integration", "quorum", "trust_given_on_a_narrow_policy_does_not_cover_a_stricter_one"),
+    ),
+    Mutant(
+        "trust does not hide a stricter policy at the claim",
+        CALLS,
+        "heed_trust=decision is None",
+        "heed_trust=True",
+        _in("integration", "quorum", "trust_does_not_hide_a_policy_of_which_it_would_be_enough"),
+    ),
+    Mutant(
+        "trust covers the arguments that it was given for",
+        "approvals/actions/verdicts.py",
+        "if covers(grant.scope, request.arguments)",
+        "if grant",
+        _in("integration", "roles", "trust_in_the_same_address_covers_no_other"),
+    ),
+    # --- Several people ------------------------------------------------------------------------------------
+    Mutant(
+        "nobody counts twice",
+        DECISIONS,
+        "    if counting.filter(by=user).exists():\n",
+        "    if False:\n",
+        _in("integration", "quorum", "nobody_counts_twice"),
+    ),
+    Mutant(
+        "it takes as many as it takes",
+        DECISIONS,
+        'approvals__gte=F("quorum")',
+        "approvals__gte=1",
+        _in("integration", "quorum", "it_takes_two"),
+    ),
+    Mutant(
+        "an edit makes earlier approvals void",
+        DECISIONS,
+        "        counting.update(undone_at=Now())\n        return voided\n",
+        "        return voided\n",
+        _in("integration", "quorum", "an_edit_makes_earlier_approvals_void"),
+    ),
+    Mutant(
+        "approvals are counted anew at the claim",
+        CALLS,
+        "    if decision and not _enough(call):\n",
+        "    if False:\n",
+        _in("integration", "quorum", "it_does_not_run_on_fewer_approvals_than_it_takes"),
+    ),
+    Mutant(
+        "a stricter policy wins over an approval",
+        CALLS,
+        "stricter(judged.verdict.terms, thawed(call.terms))",
+        "False",
+        _in("integration", "quorum", "a_stricter_policy_wins_over_an_approval"),
+    ),
+    Mutant(
+        "only the exact word approves",
+        DECISIONS,
+        "    if word and typed.strip() != word:\n",
+        "    if word and typed.strip().lower() != word:\n",
+        _in("integration", "quorum", "only_the_exact_word_approves"),
+    ),
+    Mutant(
+        "a run-again of several waits for all of them",
+        SETTLEMENTS,
+        'if counts["approvals"] < call.quorum:',
+        "if False:",
+        _in("integration", "quorum", "to_run_it_again_takes_two_once_more"),
+    ),
+    # --- Limits --------------------------------------------------------------------------------------------
+    Mutant(
+        "people are not asked once more for what they denied three times",
+        "approvals/actions/limits.py",
+        "    if denied >= settings.DENIALS_A_CALL:\n",
+        "    if False:\n",
+        _in("integration", "limits", "it_does_not_ask_a_fourth_time_for_what_was_denied_three_times"),
     ),
     # --- The audit trail -----------------------------------------------------------------------------------
     Mutant(

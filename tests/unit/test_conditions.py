@@ -132,3 +132,9 @@ def test_it_answers_yes_or_no_or_fails_and_never_anything_else(args, parts, oper
         assert holds(text, Context(CALL | {"args": args})) in (True, False)
     except ConditionFailed as failed:
         assert str(failed)
+
+
+def test_a_failure_quotes_nothing_that_cannot_be_seen():
+    with pytest.raises(ConditionFailed) as failed:
+        answer('"x".matches(args.to)', args={"to": "(\0\u202e"})
+    assert str(failed.value).isprintable()

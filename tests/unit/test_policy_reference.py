@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 import pytest
 
 from approvals.explain import explain
-from approvals.policy import Facts, Policies, Rule, judge
+from approvals.policy import Facts, Policies, Rule, Terms, judge
 from approvals.states import Effect, Risk
 
 TOOLS = ["send_email", "send_sms", "delete_files", "pay_invoice", "get_weather", "x"]
@@ -26,6 +26,9 @@ CONDITIONS = {
     "args.amount >": lambda args, user: None,
     "true": lambda args, user: True,
 }
+
+
+GROUPS = [("reviewers",), ("finance",)]
 
 
 def naive(facts: Facts, rules: list[Rule]) -> tuple[Effect, str, bool]:
@@ -51,7 +54,11 @@ def naive(facts: Facts, rules: list[Rule]) -> tuple[Effect, str, bool]:
         for rule in matching:
             if rule.effect == effect:
                 return effect, rule.name, False
-    if facts.trusted:
+    asks_two = matching and matching[0].effect == Effect.ASK and matching[0].terms.quorum > 1
+    asks_others = (
+        matching and matching[0].effect == Effect.ASK and matching[0].terms.groups != facts.trust_terms.groups
+    )
+    if facts.trusted and not asks_two and not asks_others:
         return Effect.ALLOW, "", True
     if not matching or (matching[0].effect == Effect.ALLOW and not facts.known):
         return Effect.ASK, "", False
@@ -67,6 +74,7 @@ def some_rules(dice: random.Random) -> list[Rule]:
             agent=dice.choice(["", "", "assistant", "clerk"]),
             provider=dice.choice(["", "", "", "remote"]),
             when=dice.choice(["", "", *CONDITIONS]),
+            terms=Terms(groups=dice.choice(GROUPS), quorum=dice.choice([1, 1, 2])),
         )
         for number in dice.sample(range(100), dice.randint(0, 12))
     ]
@@ -83,7 +91,8 @@ def some_facts(dice: random.Random) -> Facts:
         agent=dice.choice(["assistant", "clerk", ""]),
         provider=dice.choice(["local", "remote"]),
         known=dice.random() < 0.8,
-        trusted=dice.random() < 0.2,
+        trusted=dice.random() < 0.3,
+        trust_terms=Terms(groups=dice.choice(GROUPS)),
         arguments=args,
         user=dice.choice(["alice", "bob"]),
     )
