@@ -57,8 +57,8 @@ MUTANTS = (
     Mutant(
         "one of many reviewers wins",
         DECISIONS,
-        "    if not settle(**seen, status=status, approves=int(status == Status.APPROVED), **edits):\n",
-        "    settle(**seen, status=status, approves=int(status == Status.APPROVED), **edits)\n    if False:\n",
+        "    if not settle(**_seen(call, ruling), status=status, approves=int(status == Status.APPROVED), **edits):\n",
+        "    settle(**_seen(call, ruling), status=status, approves=int(status == Status.APPROVED), **edits)\n    if False:\n",
         _in("integration", "decisions", "it_has_one_winner_among_many"),
     ),
     Mutant(
