@@ -28,6 +28,7 @@ def _in(folder: str, name: str, *tests: str) -> tuple[str, ...]:
 
 CALLS, DECISIONS = "approvals/actions/calls.py", "approvals/actions/decisions.py"
 UNDOING, SETTLEMENTS = "approvals/actions/undoing.py", "approvals/actions/settlements.py"
+SETTLE = "settle(**_seen(call, ruling), status=status, approves=int(status == Status.APPROVED), **edits)"
 RUNS, LEDGER = "agents/actions/runs.py", "agents/ledger.py"
 AUDIT, VERIFY = "approvals/audit.py", "approvals/verify.py"
 
@@ -57,8 +58,8 @@ MUTANTS = (
     Mutant(
         "one of many reviewers wins",
         DECISIONS,
-        "    if not settle(**_seen(call, ruling), status=status, approves=int(status == Status.APPROVED), **edits):\n",
-        "    settle(**_seen(call, ruling), status=status, approves=int(status == Status.APPROVED), **edits)\n    if False:\n",
+        f"    if not {SETTLE}:\n",
+        f"    {SETTLE}\n    if False:\n",
         _in("integration", "decisions", "it_has_one_winner_among_many"),
     ),
     Mutant(
