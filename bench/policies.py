@@ -145,7 +145,7 @@ def _dry_run() -> list[Row]:
         ToolCall.objects.bulk_create(_call(dice, alice) for _ in range(2000))
     ToolPolicy.objects.all().delete()
     ToolPolicy.objects.bulk_create(_named(100))
-    drafts = [Entry(f"c{n}", "send_email", "ask", when=f"args.amount > {n * 1000}") for n in range(10)]
+    drafts = [Entry(f"c{n}", "send_email", "ask", when=f"args.amount > {500 + n * 400}") for n in range(10)]
     run = dry_runs.begin(
         alice,
         "bench",

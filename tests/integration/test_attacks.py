@@ -113,7 +113,7 @@ def test_an_error_while_judging_runs_nothing(model, alice, add_tool, monkeypatch
 def test_an_error_at_the_claim_of_an_approved_call_runs_nothing(session, rita, monkeypatch):
     approve(pending(session), rita)
 
-    def broken(*args):
+    def broken(*args, **kwargs):
         raise ValueError("a broken policy")
 
     monkeypatch.setattr("approvals.actions.calls.examine", broken)
