@@ -10,6 +10,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db import transaction
 from django.dispatch import receiver
+from django.http import HttpRequest
 
 from approvals import audit
 from approvals.fields import storable
@@ -42,6 +43,12 @@ def _failed(credentials: dict[str, Any], **kwargs: Any) -> None:
 @receiver(user_locked_out, dispatch_uid="approvals.locked_out")
 def _locked_out(username: str, **kwargs: Any) -> None:
     _record("person.locked_out", storable(str(username))[:150])
+
+
+def tried_name(request: HttpRequest, credentials: dict[str, Any] | None = None) -> str:
+    """The name by which django-axes counts: as its column takes it, however long a name somebody sends."""
+    sent = credentials if credentials is not None else request.POST
+    return storable(str(sent.get("username") or ""))[:150]
 
 
 def _record(kind: str, actor: str) -> None:

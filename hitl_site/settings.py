@@ -151,6 +151,7 @@ AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # it ends when it was said to end
+AXES_USERNAME_CALLABLE = "approvals.auth.tried_name"
 AXES_LOCKOUT_CALLABLE = "hitl_site.views.locked_out"
 AXES_DISABLE_ACCESS_LOG = True  # the audit trail has it
 AXES_ENABLE_ADMIN = False  # people's own page unlocks them
