@@ -43,7 +43,10 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
         model = ToolPolicy
         fields = tuple(each.name for each in dataclass_fields(Entry))
         field_classes = dict.fromkeys(sorted(DURATIONS), Duration)
-        widgets = {"when": forms.Textarea(attrs={"rows": 3, "spellcheck": "false"})}
+        widgets = {
+            "name": forms.TextInput(attrs={"size": 70}),
+            "when": forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
