@@ -438,7 +438,7 @@ MUTANTS = (
         "approvals/actions/verdicts.py",
         "    if mark and mark == known:\n",
         "    if known:\n",
-        _in("integration", "admin", "a_new_policy_counts_at_the_next_call"),
+        _in("integration", "policy_cache", "whoever_changes_them_is_noticed"),
     ),
     Mutant(
         "trust does not go further than the word of one",
