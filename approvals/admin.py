@@ -94,7 +94,6 @@ class ToolCallAdmin(ReadOnly):
     list_filter = ("status", "tool", "risk", "agent")
     search_fields = ("id", "session", "tool", "digest")
     list_select_related = ("requested_by",)
-    date_hierarchy = "requested_at"
     inlines = (DecisionInline,)
 
 

@@ -5,9 +5,10 @@ The library is imported where the first condition is met: it costs 0.2 s, and ma
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,12 +26,22 @@ NAMES: dict[str, str] = {
 
 LONGEST = 2000
 MAX_WHY = 200
+MOST_ITEMS = (1000, 200, 30)  # of the longest list, with one macro, two, more; 0.3 s at worst
+_MACRO = re.compile(r"\b(?:all|exists|exists_one|filter|map)\s*\(")
 _FUNCTIONS = (
     "all bool bytes contains double duration dyn endsWith exists exists_one filter getDate getDayOfMonth getDayOfWeek "
     "getDayOfYear getFullYear getHours getMilliseconds getMinutes getMonth getSeconds has int lowerAscii map matches "
     "size startsWith string timestamp type uint"
 )
 BUILT_IN = frozenset(_FUNCTIONS.split())
+HINTS = {
+    r"[^=!<>]=[^=]": "To compare, write ==",
+    "[“”„‘’]": "Texts stand in straight quotes",
+    r"\bor\b": "For “or”, write ||",
+    r"\band\b": "For “and”, write &&",
+    r"\bnot\b": "For “not”, write !",
+}
+"""What people write who know other languages, and what CEL has for it."""
 _OPERATOR = re.compile(r"[_!@\-\[\]]|.*_$")
 _TYPES = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"})
 
@@ -55,7 +66,19 @@ class Context:
     def __init__(self, names: Mapping[str, Any]) -> None:
         import cel
 
+        self._names = names
         self.cel = cel.Context(dict(names), {"lowerAscii": _lower})
+
+    @cached_property
+    def largest(self) -> int:
+        """Items of the longest list or object."""
+        longest, left = 0, list(self._names.values())
+        while left:
+            value = left.pop()
+            if isinstance(value, dict | list):
+                longest = max(longest, len(value))
+                left.extend(value.values() if isinstance(value, dict) else value)
+        return longest
 
 
 def check(text: str) -> None:
@@ -70,9 +93,9 @@ def check(text: str) -> None:
         )
     functions = (name for name in program.functions() if not _OPERATOR.match(name))
     if unknown := sorted(set(functions) - BUILT_IN):
-        raise BadCondition(
-            f"There is no function {_quoted(unknown)}. There are: {', '.join(sorted(BUILT_IN))}."
-        )
+        close = difflib.get_close_matches(unknown[0], BUILT_IN, 1)
+        hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(sorted(BUILT_IN))}."
+        raise BadCondition(f"There is no function {_quoted(unknown)}. {hint}")
     for pattern in re.findall(r"""\bmatches\(\s*("[^"]*"|'[^']*')\s*\)""", text):
         _check_constant(f'"".matches({pattern})', f"{pattern} is no pattern")
     if not program.variables():
@@ -88,6 +111,8 @@ def _check_constant(text: str, what: str) -> None:
 
 def holds(text: str, context: Context) -> bool:
     """Whether the condition is met. Raises ConditionFailed where it has no answer, which is neither yes nor no."""
+    if (most := _most_items(text)) is not None and context.largest > most:
+        raise ConditionFailed(f"it goes through more than {most} items")
     try:
         answer = _compiled(text).execute(context.cel)
     except BadCondition as error:
@@ -101,6 +126,14 @@ def holds(text: str, context: Context) -> bool:
     if not isinstance(answer, bool):
         raise ConditionFailed(f"it gives {type(answer).__name__}, not true or false")
     return answer
+
+
+@lru_cache(maxsize=4096)
+def _most_items(text: str) -> int | None:
+    """What a condition may go through: each all(…), exists(…) and their like takes the square of it at worst, and one
+    in another the cube; nothing else of the worker runs meanwhile. None without any."""
+    count = len(_MACRO.findall(text))
+    return None if not count else MOST_ITEMS[min(count, len(MOST_ITEMS)) - 1]
 
 
 def arguments_in(text: str) -> frozenset[str]:
@@ -124,6 +157,10 @@ def _place(message: str, text: str) -> str:
     if not found:
         return f"It cannot be read: {text[:80]}"
     line, column, what = found.groups()
+    for sign, hint in HINTS.items():
+        if re.search(sign, text):
+            what = f"{what.split(' expecting {')[0].rstrip('.')}. {hint}"
+            break
     where = f"line {line}, character {column}" if "\n" in text else f"character {column}"
     return f"It cannot be read at {where}: {what.split(' expecting {')[0]}."
 

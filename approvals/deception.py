@@ -71,6 +71,14 @@ def tricks(text: str) -> list[Trick]:
     return sorted(hidden + alike, key=lambda trick: trick.at)
 
 
+def _tricky(text: str) -> bool:
+    """Whether there is any; stops at the first."""
+    if not _NOT_PLAIN.search(text):
+        return False
+    odd = (match.start() for match in _NOT_PLAIN.finditer(text))
+    return any(_hidden(text, at, text[at]) for at in odd) or any(True for _ in _alike(text))
+
+
 def warning(text: str) -> str:
     """One sentence about the deceptive characters of a text; empty when there are none."""
     found = tricks(text)
@@ -187,7 +195,7 @@ def deceptive(value: Any) -> bool:
     """Whether any text in a JSON value, names included, has characters that could deceive."""
     match value:
         case str():
-            return bool(tricks(value))
+            return _tricky(value)
         case list():
             return any(deceptive(item) for item in value)
         case dict():

@@ -10,6 +10,7 @@ from typing import Any
 
 from approvals.conditions import ConditionFailed, Context, holds
 
+MOST_ARGUMENTS = 20  # of a call that are looked at
 SHORT = 80  # characters of a text that a policy may name
 LONGEST_INTEGER = 2**53
 _ADDRESS = re.compile(r"[^@,;\s<>\"]+@([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
@@ -31,7 +32,8 @@ def narrowings(arguments: Any) -> list[Narrowing]:
     if not isinstance(arguments, dict):
         return []
     context = Context({"args": arguments})
-    found = (each for name, value in arguments.items() for each in _of(name, value))
+    some = list(arguments.items())[:MOST_ARGUMENTS]
+    found = (each for name, value in some for each in _of(name, value))
     return sorted((each for each in found if _true(each.condition, context)), key=lambda each: each.breadth)
 
 

@@ -84,10 +84,10 @@ def visible_calls(user: Person) -> QuerySet[ToolCall]:
 
 
 def visible_grants(user: Person) -> QuerySet[TrustGrant]:
-    """The live trust that was given on calls which the person sees."""
+    """The trust that was given on calls which the person sees, also where it has ended."""
     calls = visible_calls(user).values("pk")
     granted = Decision.objects.filter(grant__isnull=False, call__in=calls).values("grant")
-    return TrustGrant.objects.filter(TrustGrant.live(), pk__in=granted)
+    return TrustGrant.objects.filter(pk__in=granted)
 
 
 def may_revoke(user: Person, grant: TrustGrant) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from fnmatch import translate
 from functools import cached_property
@@ -14,6 +14,7 @@ from approvals.conditions import ConditionFailed, Context, holds
 from approvals.states import Effect, Risk
 
 REVIEWERS = "reviewers"
+MANY = 2**31  # no limit
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,11 @@ def judge(facts: Facts, policies: Policies) -> Verdict:
     if winner is None:
         return _unruled(facts, "No policy matches this call." if about else "No policy matches this tool.")
     if winner.effect == Effect.ALLOW and not facts.known:
-        return _unruled(facts, "Nobody has looked at this tool, or its definition changed.")
+        why = "Nobody has looked at this tool, or its definition changed."
+        asking = _first(
+            about, facts, Effect.ASK
+        )  # not fewer people than it would take without the policy that allows
+        return replace(_unruled(facts, why), terms=asking.terms) if asking else _unruled(facts, why)
     return _verdict(winner, facts)
 
 
@@ -176,7 +181,14 @@ def stricter(now: Terms, then: Terms) -> bool:
 
 def _beyond_trust(rule: Rule, facts: Facts) -> bool:
     """It asks for more than one person could have said yes to when trust was given."""
-    return rule.effect == Effect.ASK and (rule.terms.quorum > 1 or stricter(rule.terms, facts.trust_terms))
+    now, then = rule.terms, facts.trust_terms
+    return rule.effect == Effect.ASK and (
+        now.quorum > 1
+        or stricter(now, then)
+        or (then.requester_may_trust and not now.requester_may_trust)
+        or now.trust_expires_in < then.trust_expires_in
+        or (now.trust_max_uses is not None and (then.trust_max_uses or MANY) > now.trust_max_uses)
+    )
 
 
 def is_pattern(tool: str) -> bool:

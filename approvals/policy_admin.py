@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -18,15 +17,16 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from approvals.actions import changes, dry_runs, policies, suggestions
+from approvals.actions.doubts import doubts
 from approvals.actions.verdicts import facts_of
 from approvals.admin_base import Audited
 from approvals.explain import explain
 from approvals.models import DryRun, Tool, ToolCall, ToolPolicy
 from approvals.narrowing import narrowings
 from approvals.permissions import group_names, visible_calls
-from approvals.policy import Policies
+from approvals.policy import Policies, Rule, judge
 from approvals.policy_files import Entry
-from approvals.policy_forms import PolicyForm, TryForm, doubts
+from approvals.policy_forms import PolicyForm, TryForm
 from approvals.presentation import mark
 from approvals.sentences import sentence
 from approvals.states import Effect
@@ -71,8 +71,7 @@ class ToolPolicyAdmin(Audited):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
-        entry = form.entry()
-        for doubt in doubts(entry, _about(entry)):
+        for doubt in doubts(form.entry()):
             messages.warning(request, doubt)
 
     # --- Dry run -----------------------------------------------------------------------------------
@@ -83,6 +82,8 @@ class ToolPolicyAdmin(Audited):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
+        if any(not key.isdecimal() or len(key) > 18 for key in request.POST.getlist("groups")):
+            raise SuspiciousOperation("A group's number was none.")
         if request.method == "POST" and DRY_RUN in request.POST:
             obj = self.get_object(request, object_id) if object_id else None
             name = obj.name if obj else ""
@@ -136,8 +137,13 @@ class ToolPolicyAdmin(Audited):
     def try_view(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        form = TryForm(request.POST) if request.method == "POST" else TryForm(initial=self._initial(request))
-        context: dict[str, Any] = {"form": form, "tools": Tool.objects.values_list("name", flat=True)}
+        call = self._call(request)
+        form = TryForm(request.POST) if request.method == "POST" else TryForm(initial=_initial(call))
+        context: dict[str, Any] = {
+            "form": form,
+            "call": call,
+            "tools": Tool.objects.values_list("name", flat=True),
+        }
         if form.is_valid():
             context |= _judged(form.cleaned_data, {})
         elif request.method == "GET" and form.initial:
@@ -145,31 +151,23 @@ class ToolPolicyAdmin(Audited):
             context |= _judged(as_sent.cleaned_data, dict(form.initial)) if as_sent.is_valid() else {}
         return self._page(request, "try.html", "Try a call", context)
 
-    def _initial(self, request: HttpRequest) -> dict[str, Any]:
-        """The call that the link names, if its owner may see it."""
-        if not (call_id := request.GET.get("call", "")):
-            return {}
+    def _call(self, request: HttpRequest) -> ToolCall | None:
+        """The call that the link names, if this person may see it."""
+        if request.method != "GET" or not (call_id := request.GET.get("call", "")):
+            return None
         try:
-            call = visible_calls(request.user).select_related("requested_by").get(pk=UUID(call_id))
+            return visible_calls(request.user).select_related("requested_by").get(pk=UUID(call_id))
         except (ValueError, ToolCall.DoesNotExist):
             raise Http404("There is no such call, or it is not yours to see.") from None
-        arguments = call.arguments if call.proposed is None else call.proposed
-        return {
-            "tool": call.tool,
-            "agent": call.agent,
-            "requester": call.requested_by.get_username(),
-            "arguments": json.dumps(arguments, indent=2, ensure_ascii=False),
-            "session": call.session,
-            "now": call.requested_at,
-        }
 
     # --- Suggestions -------------------------------------------------------------------------------
     def suggestions_view(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
         found = [
-            {"what": each, "link": _link(each.tool, each.condition, each.name), "says": mark(each.words)}
+            {"what": each, "says": mark(each.words), **what_to_do}
             for each in suggestions.suggest(visible_calls(request.user))
+            if (what_to_do := _what_to_do(each))
         ]
         context = {"suggestions": found, "least": suggestions.LEAST, "days": suggestions.PERIOD.days}
         return self._page(request, "suggestions.html", "Suggestions", context)
@@ -202,8 +200,18 @@ class ToolPolicyAdmin(Audited):
         return TemplateResponse(request, name, frame | context)
 
 
-def _about(entry: Entry) -> list[Tool]:
-    return [tool for tool in Tool.objects.all() if fnmatchcase(tool.name, entry.tool)]
+def _initial(call: ToolCall | None) -> dict[str, Any]:
+    if call is None:
+        return {}
+    arguments = call.arguments if call.proposed is None else call.proposed
+    return {
+        "tool": call.tool,
+        "agent": call.agent,
+        "requester": call.requested_by.get_username(),
+        "arguments": json.dumps(arguments, indent=2, ensure_ascii=False),
+        "session": call.session,
+        "now": call.requested_at,
+    }
 
 
 def _judged(call: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
@@ -233,6 +241,23 @@ def _judged(call: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
         ],
         "always": verdict.effect == Effect.ALWAYS_ASK,
     }
+
+
+def _what_to_do(each: suggestions.Suggestion) -> dict[str, Any] | None:
+    """A policy that would allow such calls, or the one that has to change first; None where they are allowed by now."""
+    tool = Tool.objects.filter(name=each.tool).first()
+    if tool is None:
+        return None
+    facts = facts_of(tool, "", each.example, now=timezone.now())
+    rules = [policies.rule_of(entry) for entry in policies.stored() if entry.enabled]
+    if judge(facts, Policies(rules)).effect == Effect.ALLOW:
+        return None
+    draft = Rule(f"Allow {each.name}"[:200], each.tool, Effect.ALLOW, when=each.condition)
+    verdict = judge(facts, Policies([*rules, draft]))
+    if verdict.effect == Effect.ALLOW:
+        return {"link": _link(each.tool, each.condition, each.name)}
+    stronger = ToolPolicy.objects.filter(name=verdict.policy).first()
+    return {"stronger": stronger} if stronger else None
 
 
 def _link(tool: str, condition: str, name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import fields as dataclass_fields
 from datetime import timedelta
@@ -11,7 +10,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import User
 
-from approvals.conditions import BadCondition, arguments_in, check
+from approvals.conditions import BadCondition, check
 from approvals.digest import canonical
 from approvals.durations import format_duration, parse_duration
 from approvals.errors import InvalidArguments, InvalidInput
@@ -81,24 +80,6 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
             "groups": tuple(sorted(group.name for group in self.cleaned_data["groups"])),
         }
         return Entry(**said)
-
-
-def doubts(entry: Entry, tools: list[Tool]) -> list[str]:
-    """What may be a mistake in a policy, though it can be saved. `tools`: those that its pattern matches."""
-    if not tools:
-        return [f"No known tool is named “{entry.tool}”, or matches it; the policy waits for one."]
-    known = {name for tool in tools for name in _properties(tool)}
-    found = []
-    for name in sorted(arguments_in(entry.when) - known):
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f" Did you mean {close[0]}?" if close else f" There are: {', '.join(sorted(known)) or 'none'}."
-        found.append(f"No tool that it is about has an argument named “{name}”.{hint}")
-    return found
-
-
-def _properties(tool: Tool) -> list[str]:
-    properties = tool.schema.get("properties", {}) if isinstance(tool.schema, dict) else {}
-    return list(properties) if isinstance(properties, dict) else []
 
 
 class TryForm(forms.Form):

@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import trigger_client_event
@@ -28,7 +29,7 @@ from approvals.errors import (
     NotTrustable,
     Refusal,
 )
-from approvals.models import ToolCall
+from approvals.models import ToolCall, TrustGrant
 from approvals.presentation import rows
 from approvals.requests import Request, wants
 from approvals.states import Choice, Outcome, Status
@@ -160,7 +161,7 @@ def history(request: Request) -> HttpResponse:
 def trusted(request: Request) -> HttpResponse:
     """What is not asked for at present, and by whose word."""
     _reviewer(request)
-    grants = permissions.visible_grants(request.user).select_related("granted_by")
+    grants = permissions.visible_grants(request.user).filter(TrustGrant.live()).select_related("granted_by")
     found = [
         {
             "grant": grant,
@@ -171,7 +172,7 @@ def trusted(request: Request) -> HttpResponse:
         for grant in grants.prefetch_related("decisions__call__requested_by")[:LISTED]
         for call in [next(decision.call for decision in grant.decisions.all())]
     ]
-    return render(request, "trusted.html", {"found": found})
+    return render(request, "trusted.html", {"found": found, "ended": "ended" in request.GET})
 
 
 @never_cache
@@ -181,11 +182,11 @@ def revoke(request: Request, grant_id: UUID) -> HttpResponse:
     _reviewer(request)
     grant = permissions.visible_grants(request.user).filter(pk=grant_id).first()
     if grant is None:
-        raise Http404("There is no such trust, it has ended, or it is not yours to see.")
+        raise Http404("There is no such trust, or it is not yours to see.")
     if not permissions.may_revoke(request.user, grant):
         raise PermissionDenied("Only those who may give this trust may end it.")
-    trust.revoke(grant.pk, grant.session, request.user)
-    return redirect("approvals:trusted")
+    ended = not trust.revoke(grant.pk, grant.session, request.user)
+    return redirect(f"{reverse('approvals:trusted')}{'?ended' if ended else ''}")
 
 
 @never_cache

@@ -145,7 +145,8 @@ SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 CSRF_FAILURE_VIEW = "hitl_site.views.csrf_failure"
 
-# A name and an address together: nobody can lock another person out from elsewhere.
+# A name and an address together: nobody can lock another person out from elsewhere, where addresses are people's own
+# (docs/operations.md, “Wrong passwords”).
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)

@@ -198,7 +198,9 @@ def _is_asked_for_now(call: ToolCall, judged: Judged) -> bool:
     """Nobody was asked when it was started. Trust that is over still covers what it had started."""
     if not judged.verdict.asks:
         return False
-    return call.trust_id is None or judged.verdict.effect == Effect.ALWAYS_ASK
+    now = judged.verdict.terms
+    more = now.quorum > 1 or stricter(now, thawed(call.terms))
+    return call.trust_id is None or judged.verdict.effect == Effect.ALWAYS_ASK or more
 
 
 def _fault(fault: Fault) -> tuple[Fault, str]:

@@ -19,7 +19,7 @@ from approvals.policy_files import Entry, entry_of
 from approvals.states import Effect, Status
 
 STEP = 1.0  # seconds
-CHUNK = 500
+CHUNK = 200
 EXAMPLES = 20
 KEPT = 20  # of one person
 LIMITS = (1_000, 10_000, 100_000)
@@ -78,19 +78,19 @@ def advance(run: DryRun, seconds: float = STEP) -> DryRun:
         run.position,
     )
     while done < run.limit:
-        chunk = _chunk(position, min(CHUNK, run.limit - done))
+        size = min(CHUNK, run.limit - done)
+        chunk = _chunk(position, size)
         for row, facts in _with_facts(chunk):
             before, after = (judge(facts, policies).effect for policies in judges)
             tally[before, after, row["status"] == Status.DENIED] += 1
             if before != after and len(examples) < EXAMPLES:
                 examples.append([str(row["pk"]), before, after])
-        done += len(chunk)
-        position = chunk[-1]["pk"] if chunk else position
-        if len(chunk) < CHUNK and done < run.limit:
+            done, position = done + 1, row["pk"]
+            if time.monotonic() > until:
+                return _store(run, tally, examples, done, position, finished=done >= run.limit)
+        if len(chunk) < size:
             return _store(run, tally, examples, done, position, finished=True)
-        if time.monotonic() > until:
-            break
-    return _store(run, tally, examples, done, position, finished=done >= run.limit)
+    return _store(run, tally, examples, done, position, finished=True)
 
 
 def changes(run: DryRun) -> list[Change]:

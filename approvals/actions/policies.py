@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from fnmatch import fnmatchcase
 
 from django.contrib.auth.models import Group
 from django.db.models import Prefetch
@@ -12,7 +11,7 @@ from django.db.models import Prefetch
 from approvals import audit
 from approvals.actions import changes
 from approvals.errors import InvalidInput
-from approvals.models import Tool, ToolPolicy
+from approvals.models import ToolPolicy
 from approvals.policy import Rule, Terms
 from approvals.policy_files import Entry
 from approvals.states import Effect, Risk
@@ -93,16 +92,6 @@ def replace_all(entries: Sequence[Entry], actor: str) -> Difference:
         _store(ToolPolicy(), each, groups)
         changes.record("policy.changed", actor, None, _described(each.name))
     return change
-
-
-def unmatched(entries: Iterable[Entry]) -> list[Entry]:
-    """Those whose pattern matches no tool of the catalogue: they wait for one, or have a mistake in them."""
-    tools = list(Tool.objects.values_list("name", flat=True))
-    return [each for each in entries if not matches_any(each.tool, tools)]
-
-
-def matches_any(pattern: str, tools: Iterable[str]) -> bool:
-    return any(fnmatchcase(tool, pattern) for tool in tools)
 
 
 def _groups(entries: Iterable[Entry]) -> dict[str, Group]:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-from django.db.models import QuerySet, TextField
+from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast, Length, Now
 
 from approvals.conditions import ConditionFailed, Context, holds
@@ -35,6 +35,7 @@ class Suggestion:
     words: str
     approved: int
     people: int
+    example: Any
 
     @property
     def name(self) -> str:
@@ -62,10 +63,11 @@ def suggest(calls: QuerySet[ToolCall]) -> list[Suggestion]:
 
 def _answers(calls: QuerySet[ToolCall]) -> dict[str, list[_Answer]]:
     """By tool, one a call. Left out: calls that are always asked for, which no policy that allows would spare anybody;
-    those that take several people, who would be spared each other; very large ones."""
-    small = calls.annotate(size=Length(Cast("arguments", TextField()))).filter(quorum=1, size__lt=LARGE)
+    those that several approved, who would be spared each other; very large ones."""
+    small = calls.annotate(size=Length(Cast("arguments", TextField()))).filter(size__lt=LARGE)
     asked = small.exclude(effect=Effect.ALWAYS_ASK).values("pk")
     made = Decision.objects.filter(call__in=asked, undone_at=None, round=1, at__gt=Now() - PERIOD)
+    made = made.filter(Q(call__quorum=1) | Q(choice=Choice.DENY))
     rows = made.order_by("-pk").values_list(
         "call__tool", "call__arguments", "call__proposed", "choice", "by_id"
     )
@@ -78,9 +80,7 @@ def _answers(calls: QuerySet[ToolCall]) -> dict[str, list[_Answer]]:
 
 def _habits(tool: str, answers: list[_Answer]) -> list[Suggestion]:
     whole = _habit(tool, Narrowing("", "every call of it", 9), answers)
-    if whole:
-        return [whole]
-    habits: list[Suggestion] = []
+    habits = [whole] if whole else []
     covered: set[int] = set()
     for each in sorted(_candidates(answers), key=lambda each: -each.breadth):
         meant = [number for number, answer in enumerate(answers) if _holds(each.condition, answer.context)]
@@ -106,7 +106,7 @@ def _habit(tool: str, what: Narrowing, answers: list[_Answer]) -> Suggestion | N
     people = {answer.who for answer in answers}
     if len(answers) < LEAST or len(people) < PEOPLE or not all(answer.yes for answer in answers):
         return None
-    return Suggestion(tool, what.condition, what.words, len(answers), len(people))
+    return Suggestion(tool, what.condition, what.words, len(answers), len(people), answers[0].arguments)
 
 
 def _holds(condition: str, context: Context) -> bool:

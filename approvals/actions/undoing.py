@@ -44,7 +44,7 @@ def _undo(call: ToolCall, user: User, version: int) -> ToolCall:
     undone = audit.entry("decision.undone", user.get_username(), call=call, choice=decision.choice)
     if not waits:  # first: who holds a run may wait for its approved calls
         reopening.send(sender=ToolCall, call=call)
-    _reopen(call, version, left=call.approvals - (decision.choice != Choice.DENY))
+    _reopen(call, version, left=max(0, call.approvals - (decision.choice != Choice.DENY)))
     Decision.objects.filter(pk=decision.pk).update(undone_at=Now())
     if decision.grant_id:
         trust.revoke(decision.grant_id, call.session, user)

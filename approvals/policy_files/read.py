@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -100,9 +101,24 @@ def _said(problem: Any, node: yaml.Node) -> str:
     path = [str(step) for step in problem.absolute_path if not isinstance(step, int)]
     where = f"{path[-1]}: " if path and path[-1] not in ("policies", "allowed_tools") else ""
     message = problem.message
+    if problem.validator == "additionalProperties":
+        return _unknown_fields(problem, node)
     if problem.validator == "anyOf":
         message = f"“{problem.instance}” is no duration. Write a number of seconds, or 45s, 15m, 8h, 2d"
     return f"line {_line(node, problem.absolute_path)}: {where}{message}."
+
+
+def _unknown_fields(problem: Any, node: yaml.Node) -> str:
+    known = list(problem.schema["properties"])
+    said = []
+    for name in sorted(problem.instance.keys() - set(known)):
+        close = difflib.get_close_matches(str(name), known, 1)
+        said.append(
+            f"there is no field “{name}”"
+            + (f"; did you mean {close[0]}?" if close else f". There are: {', '.join(known)}.")
+        )
+    line = _line(node, [*problem.absolute_path, next(iter(problem.instance.keys() - set(known)))])
+    return f"line {line}: {' '.join(said)}"
 
 
 def _entry(said: dict[str, Any], number: int, node: yaml.Node) -> Entry:

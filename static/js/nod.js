@@ -69,6 +69,10 @@
     const text = field?.value.trim();
     return field?.dataset.word ? text === field.dataset.word : !!text;
   };
+  document.addEventListener("change", ({ target }) => {
+    const error = target.dataset?.word && $(target.getAttribute("aria-describedby"));
+    if (error) error.textContent = !target.value || given(target) ? "" : "Not the same word: capitals and spaces count.";
+  });
   function enable() {
     document.querySelectorAll("button[data-needs]").forEach((button) => {
       button.disabled = !button.dataset.needs.trim().split(" ").every((id) => given($(id)));

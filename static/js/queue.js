@@ -39,7 +39,7 @@
   function open(id) {
     document.querySelectorAll(".panel").forEach((panel) => { panel.hidden = panel.id !== id; });
     $("bar-row").hidden = true;
-    $(id).querySelector("textarea, select, input:not([type=hidden], [type=checkbox])")?.focus();
+    $(id).querySelector("textarea, select, input:not([type=hidden])")?.focus();
   }
   function close() {
     const panel = openPanel();

@@ -71,7 +71,7 @@ def test_it_takes_the_file_of_the_contract(policies):
     assert (policy.confirm, policy.trust_max_uses) == ("confirm", 20)
     assert [group.name for group in policy.groups.all()] == ["reviewers"]
     assert said.splitlines()[-1] == "Added 1, changed 0, removed 5."
-    assert "“pay_invoice” of “Ask finance before large invoices” matches no known tool" in noted
+    assert "Note on “Ask finance before large invoices”: No known tool is named “pay_invoice”" in noted
 
 
 def test_to_import_it_again_changes_nothing(policies):
@@ -144,7 +144,7 @@ def test_it_keeps_groups_apart(policies):
         ("", "The file is empty"),
         ("[1]", "line 1: [1] is not of type 'object'"),
         ("{}", "line 1: "),
-        ("policies: []\nrules: []", "'rules' was unexpected"),
+        ("policies: []\nrules: []", "line 2: there is no field “rules”. There are: policies, allowed_tools."),
         ("allowed_tools: [*]", 'Patterns such as "*" and "!delete_files" stand in quotes.'),
         ("allowed_tools: [!x]", "stand in quotes"),
         ('allowed_tools: ["!"]', "line 1: '!' does not match"),
@@ -166,6 +166,10 @@ def test_it_keeps_groups_apart(policies):
         ("policies:\n- name: a\n  tool: x\n  tool: y\n  effect: ask", "line 4: “tool” stands twice"),
         ("policies:\n- &a {name: a, tool: x, effect: ask}\n- *a", "line 3: there is an alias"),
         ("policies:\n- {name: a, tool: x, effect: ask}\n- {name: a, tool: y, effect: ask}", "the name “a”"),
+        (
+            "policies:\n- name: a\n  tool: x\n  effect: ask\n  quorom: 2",
+            "line 5: there is no field “quorom”; did you mean quorum?",
+        ),
         ("policies:\n- {name: a, tool: x, effect: ask, quorum: 0}", "line 2: quorum: 0 is less than"),
         ("policies: !!python/object:os.system {}", "line 1: could not determine a constructor"),
         ('{"policies": [}', "line 1: "),

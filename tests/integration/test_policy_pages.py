@@ -257,7 +257,7 @@ def test_it_goes_on_where_it_was(alice, admin, monkeypatch):
     seen = [run.done]
     while not run.finished:
         seen.append(dry_runs.advance(run, seconds=0).done)
-    assert seen == [0, 2, 4, 5]
+    assert seen == [0, 1, 2, 3, 4, 5]
     [change] = dry_runs.changes(run)
     assert (change.before, change.after, change.calls) == (Effect.ASK, Effect.ASK, 5)
 
@@ -314,8 +314,9 @@ def answered(alice, by, count, choice=Choice.APPROVE, **changes):
 
 def test_it_suggests_what_was_always_approved(alice, rita, remy):
     answered(alice, [rita, remy], 12)
-    [found] = suggestions.suggest(ToolCall.objects.all())
-    assert (found.tool, found.condition, found.approved, found.people) == ("send_email", "", 12, 2)
+    whole, part = suggestions.suggest(ToolCall.objects.all())
+    assert (whole.tool, whole.condition, whole.approved, whole.people) == ("send_email", "", 12, 2)
+    assert part.words == "to is an address at example.com"
 
 
 def test_it_suggests_the_part_that_was_always_approved(alice, rita, remy):
@@ -324,6 +325,12 @@ def test_it_suggests_the_part_that_was_always_approved(alice, rita, remy):
     [found] = suggestions.suggest(ToolCall.objects.all())
     assert found.words == "to is an address at example.com"
     assert (found.approved, found.people) == (12, 2)
+
+
+def settled_denial(alice, rita):
+    call = ask(alice, arguments={"to": "a@example.com", "subject": "x", "body": "y"})
+    settle(call, rita, Choice.DENY)
+    return call
 
 
 @pytest.mark.parametrize(
@@ -339,6 +346,9 @@ def test_it_suggests_the_part_that_was_always_approved(alice, rita, remy):
         ),
         lambda alice, rita, remy: ToolCall.objects.update(effect="always_ask"),
         lambda alice, rita, remy: ToolCall.objects.update(quorum=2),
+        lambda alice, rita, remy: ToolCall.objects.filter(pk__in=[settled_denial(alice, rita).pk]).update(
+            quorum=2
+        ),
         lambda alice, rita, remy: Decision.objects.update(round=2),
         lambda alice, rita, remy: Decision.objects.update(at="2026-01-01T00:00Z"),
     ],
@@ -349,6 +359,7 @@ def test_it_suggests_the_part_that_was_always_approved(alice, rita, remy):
         "an edit",
         "always asked",
         "two have to",
+        "one of two denied",
         "run again",
         "long ago",
     ],
@@ -427,3 +438,57 @@ def test_a_call_of_the_ledger_is_tried_as_of_its_own_time_and_session(office, al
     assert said.count("Block every tool") == 2
     assert said.count("Its condition is met.") + said.count("“Here” is more specific") >= 1
     assert "Its condition is not met." not in said
+
+
+def test_a_suggestion_that_would_lose_says_to_what(office, alice, rita, remy):
+    """An exact name without a condition ties with the policy that asks, and a tie asks."""
+    answered(alice, [rita, remy], 12)
+    said = words(office.get(SUGGESTIONS))
+    assert (
+        "send_email was approved 12 of 12 times by 2 people. To allow that, change Ask before mail goes out"
+        in said
+    )
+    assert "send_email , when to is an address at example.com was approved 12 of 12 times" in said
+
+
+def test_what_is_allowed_by_now_is_suggested_no_more(office, alice, rita, remy):
+    answered(alice, [rita, remy], 12)
+    ToolPolicy.objects.filter(tool="send_email").update(effect="allow")
+    assert "None. People do not yet answer" in words(office.get(SUGGESTIONS))
+
+
+def test_a_condition_without_an_answer_is_a_doubt(office, alice):
+    ask(alice)
+    response = office.post(page(ToolPolicy, "add"), {**POLICY, "when": 'args.to.size() > "3"'}, follow=True)
+    assert "Its condition has no answer for 1 of the last 1 calls (no such overload" in text(response)
+    assert "so it counts as met for them." in text(response)
+
+
+@pytest.mark.parametrize(("quorum", "doubt"), [("2", False), ("3", True)])
+def test_a_quorum_that_nobody_can_reach_is_a_doubt(office, quorum, doubt):
+    fields = {**POLICY, "effect": "ask", "quorum": quorum}
+    said = text(office.post(page(ToolPolicy, "add"), fields, follow=True))
+    assert ("It takes 3 of reviewers to approve, and 2 people are in there: nobody could." in said) is doubt
+
+
+def test_a_link_to_a_call_says_that_its_terms_stand(office, alice):
+    call = ask(alice)
+    ToolPolicy.objects.filter(tool="send_email").update(effect="allow")
+    html = text(office.get(TRY, {"call": str(call.pk)}))
+    assert "because of <b>Ask before mail goes out</b>; what it takes was settled then." in html
+    assert f'<a href="/approvals/{call.pk}/">Back to the call</a>' in html
+
+
+@pytest.mark.parametrize("group", ["9" * 400, "x", "-1"])
+def test_a_group_that_is_no_number_is_refused(office, group):
+    for extra in ({}, {"_dry_run": "1"}):
+        assert office.post(page(ToolPolicy, "add"), {**POLICY, "groups": [group], **extra}).status_code == 400
+
+
+def test_a_step_of_a_dry_run_ends_in_time_though_calls_are_large(alice, admin):
+    for _ in range(6):
+        ask(alice, arguments={**MAIL, "body": "x" * 500_000})
+    run = dry_runs.begin(admin, "x", [], 1000)
+    assert dry_runs.advance(run, seconds=0).done == 1
+    assert dry_runs.advance(run, seconds=0).done == 2
+    assert dry_runs.advance(run).finished

@@ -25,7 +25,7 @@ from approvals.errors import (
     Stale,
     TooLate,
 )
-from approvals.models import AuditEntry, Decision, ToolCall, ToolPolicy
+from approvals.models import AuditEntry, Decision, Tool, ToolCall, ToolPolicy
 from approvals.states import Choice, Fault, Outcome, Status
 from tests.desk import (
     MAIL,
@@ -370,6 +370,33 @@ def test_trust_does_not_cover_what_asks_for_more(model, alice, rita, changes):
     chat(alice, "And another.", session)
     call = pending(session)
     assert call.why == "The trust in this session does not go as far."
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [{"trust_max_uses": 1}, {"trust_expires_in": timedelta(minutes=1)}, {"requester_may_trust": False}],
+)
+def test_trust_does_not_cover_what_may_be_trusted_less(model, alice, rita, limit):
+    policy(requester_may_trust=True, requester_may_decide=True)
+    narrow = {"requester_may_trust": True, "requester_may_decide": True, **limit}
+    ToolPolicy.objects.create(
+        name="Others", tool="send_email", effect="ask", when='args.to != "dev@example.com"', **narrow
+    )
+    model.play(asks(), "Sent.", asks(to="other@example.com"))
+    session = chat(alice)
+    trust(current(session), rita)
+    work()
+    chat(alice, "One more.", session)
+    assert pending(session).why == "The trust in this session does not go as far."
+
+
+def test_a_tool_that_nobody_looked_at_asks_no_fewer_people(model, alice):
+    ToolPolicy.objects.filter(tool="send_email").update(effect="allow")
+    ToolPolicy.objects.create(name="Two for all", tool="*", effect="ask", quorum=2)
+    Tool.objects.filter(name="send_email").update(looked_at="")
+    model.play(asks())
+    call = pending(chat(alice))
+    assert (call.quorum, call.risk) == (2, "high")
 
 
 def test_trust_given_on_a_narrow_policy_does_not_cover_a_stricter_one(model, alice, rita):

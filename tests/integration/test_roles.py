@@ -169,6 +169,18 @@ def test_the_api_keeps_to_that_too(grant, token, role, status):
     assert (grant.revoked_at is None) is (status == 403)
 
 
+def test_trust_that_has_ended_says_so(grant, remy, rita):
+    trust_actions.revoke(grant.pk, grant.session, rita)
+    answer = browser(remy).post(f"/approvals/trust/{grant.pk}/revoke", follow=True)
+    assert "That trust had been revoked already." in answer.content.decode()
+    assert "Nothing is trusted at present" in answer.content.decode()
+
+
+def test_the_chat_says_how_far_trust_goes(grant, alice):
+    html = browser(alice).get(f"/chat/{grant.session}/").content.decode()
+    assert "while this stays the same: to dev@example.com," in html
+
+
 def test_revoke_takes_no_get(grant, remy):
     assert browser(remy).get(f"/approvals/trust/{grant.pk}/revoke").status_code == 405
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -78,7 +79,11 @@ def test_it_has_no_answer_without_the_time():
         ("to == x", "“to” and “x”"),
         ("args.amount >", "character 14"),
         ("args.amount > 1 &&\n&& true", "line 2, character 1"),
-        ("args.to.frob()", "There is no function “frob”"),
+        ("args.to.frob()", "There is no function “frob”. There are: all,"),
+        ("args.to.endswith('x')", "There is no function “endswith”. Did you mean endsWith?"),
+        ('args.to = "x"', "To compare, write =="),
+        ("args.to == “x”", "Texts stand in straight quotes"),
+        ("args.a or args.b", "For “or”, write ||"),
         ('args.to.matches("(")', "no pattern"),
         ("1 + 1", "neither true nor false"),
         ("args.paths.exists(path, pth == 'a')", "“pth”"),
@@ -138,3 +143,25 @@ def test_a_failure_quotes_nothing_that_cannot_be_seen():
     with pytest.raises(ConditionFailed) as failed:
         answer('"x".matches(args.to)', args={"to": "(\0\u202e"})
     assert str(failed.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "items", "answered"),
+    [
+        ("args.paths.all(path, size(args.paths) > 0)", 1000, True),
+        ("args.paths.all(path, size(args.paths) > 0)", 1001, False),
+        ("args.paths.all(a, args.paths.exists(b, a == b))", 200, True),
+        ("args.paths.all(a, args.paths.exists(b, a == b))", 201, False),
+        ("args.paths.all(a, args.paths.all(b, args.paths.exists(c, c == a)))", 31, False),
+        ("size(args.paths) > 1", 50_000, True),
+    ],
+)
+def test_it_goes_through_no_more_than_it_can_in_a_moment(text, items, answered):
+    began = time.monotonic()
+    context = Context({"args": {"paths": [{"x": str(number)} for number in range(items)]}})
+    if answered:
+        assert holds(text, context) is True
+    else:
+        with pytest.raises(ConditionFailed, match="goes through more than"):
+            holds(text, context)
+    assert time.monotonic() - began < 5

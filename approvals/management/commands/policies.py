@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from approvals.actions import policies
+from approvals.actions.doubts import doubts
 from approvals.actions.policies import Difference
 from approvals.errors import InvalidInput
 from approvals.policy_files import BadPolicyFile, Entry, read, write
@@ -51,8 +52,9 @@ class Command(BaseCommand):
         except InvalidInput as bad:
             raise CommandError(f"{file} was not imported. {bad.message}") from None
         self._tell(change, dry=dry)
-        for each in policies.unmatched(entries):
-            self.stderr.write(f"Note: “{each.tool}” of “{each.name}” matches no known tool.")
+        for each in entries:
+            for doubt in doubts(each):
+                self.stderr.write(f"Note on “{each.name}”: {doubt}")
 
     def _tell(self, change: Difference, *, dry: bool) -> None:
         for each in change.removed:

@@ -1,0 +1,87 @@
+"""What may be a mistake in a policy, though it can be saved. Changes nothing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from django.contrib.auth.models import User
+
+from approvals.actions.verdicts import facts_of
+from approvals.conditions import ConditionFailed, arguments_in, holds
+from approvals.models import Tool, ToolCall
+from approvals.policy import REVIEWERS
+from approvals.policy_files import Entry
+from approvals.states import Effect
+
+LOOKED_AT = 50  # calls that a condition is tried on, the latest
+
+
+def doubts(entry: Entry) -> list[str]:
+    """A sentence for each."""
+    tools = [tool for tool in Tool.objects.all() if fnmatchcase(tool.name, entry.tool)]
+    if not tools:
+        return [f"No known tool is named “{entry.tool}”, or matches it; the policy waits for one."]
+    return [*_unknown_arguments(entry, tools), *_without_answer(entry, tools), *_too_few(entry)]
+
+
+def _unknown_arguments(entry: Entry, tools: Iterable[Tool]) -> list[str]:
+    known = {name for tool in tools for name in _properties(tool)}
+    found = []
+    for name in sorted(arguments_in(entry.when) - known):
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f" Did you mean {close[0]}?" if close else f" There are: {', '.join(sorted(known)) or 'none'}."
+        found.append(f"No tool that it is about has an argument named “{name}”.{hint}")
+    return found
+
+
+def _without_answer(entry: Entry, tools: Iterable[Tool]) -> list[str]:
+    """The condition is tried on the last calls: one that has no answer counts against each of them."""
+    if not entry.when:
+        return []
+    by_name = {tool.name: tool for tool in tools}
+    calls = (
+        ToolCall.objects.filter(tool__in=by_name).select_related("requested_by").order_by("-pk")[:LOOKED_AT]
+    )
+    failed = [why for call in calls if (why := _failure(entry, call, by_name[call.tool]))]
+    if not failed:
+        return []
+    so = "it allows none of them" if entry.effect == Effect.ALLOW else "it counts as met for them"
+    return [
+        f"Its condition has no answer for {len(failed)} of the last {len(calls)} calls ({failed[0]}), so {so}."
+    ]
+
+
+def _failure(entry: Entry, call: ToolCall, tool: Tool) -> str:
+    facts = facts_of(
+        tool,
+        call.agent,
+        call.arguments,
+        session=call.session,
+        user=call.requested_by.get_username(),
+        now=call.requested_at,
+    )
+    try:
+        holds(entry.when, facts.context)
+    except ConditionFailed as failed:
+        return str(failed)
+    return ""
+
+
+def _too_few(entry: Entry) -> list[str]:
+    if entry.effect not in (Effect.ASK, Effect.ALWAYS_ASK):
+        return []
+    groups = entry.groups or (REVIEWERS,)
+    people = User.objects.filter(is_active=True, groups__name__in=groups).distinct().count()
+    if people >= entry.quorum:
+        return []
+    there = "nobody is" if not people else "one person is" if people == 1 else f"{people} people are"
+    return [
+        f"It takes {entry.quorum} of {' or '.join(groups)} to approve, and {there} in there: nobody could."
+    ]
+
+
+def _properties(tool: Tool) -> list[str]:
+    properties = tool.schema.get("properties", {}) if isinstance(tool.schema, dict) else {}
+    return list(properties) if isinstance(properties, dict) else []
