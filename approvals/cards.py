@@ -303,10 +303,6 @@ class Card:
         return mark(result_text(self.call))
 
     @property
-    def short_id(self) -> str:
-        return self.call.pk.hex[-4:]
-
-    @property
     def waited(self) -> str:
         return span(self.now - self.call.requested_at, words=True)
 

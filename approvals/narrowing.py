@@ -32,7 +32,7 @@ def narrowings(arguments: Any) -> list[Narrowing]:
     if not isinstance(arguments, dict):
         return []
     context = Context({"args": arguments})
-    some = list(arguments.items())[:MOST_ARGUMENTS]
+    some = [item for item in arguments.items() if item[0].isprintable()][:MOST_ARGUMENTS]
     found = (each for name, value in some for each in _of(name, value))
     return sorted((each for each in found if _true(each.condition, context)), key=lambda each: each.breadth)
 

@@ -161,9 +161,8 @@ def judge(facts: Facts, policies: Policies) -> Verdict:
         return _unruled(facts, "No policy matches this call." if about else "No policy matches this tool.")
     if winner.effect == Effect.ALLOW and not facts.known:
         why = "Nobody has looked at this tool, or its definition changed."
-        asking = _first(
-            about, facts, Effect.ASK
-        )  # not fewer people than it would take without the policy that allows
+        # not fewer people than it would take without the policy that allows
+        asking = _first(about, facts, Effect.ASK)
         return replace(_unruled(facts, why), terms=asking.terms) if asking else _unruled(facts, why)
     return _verdict(winner, facts)
 

@@ -14,8 +14,7 @@ from django.db.models.functions import Now
 
 from approvals import audit, events, permissions
 from approvals.actions import calls
-from approvals.actions.edits import proposal, whole_arguments
-from approvals.digest import call_digest
+from approvals.actions.edits import digest_of, proposal, whole_arguments
 from approvals.errors import (
     AlreadyDecided,
     CommentRequired,
@@ -197,11 +196,7 @@ def _content(call: ToolCall, ruling: Ruling) -> tuple[Any, str]:
     if ruling.choice == Choice.DENY:
         raise InvalidInput("A denial cannot change the arguments. Leave them out.")
     arguments = whole_arguments(call.tool, ruling.arguments)
-    return arguments, _digest(call, arguments)
-
-
-def _digest(call: ToolCall, arguments: Any) -> str:
-    return call_digest(session=call.session, tool=call.tool, definition=call.definition, arguments=arguments)
+    return arguments, digest_of(call, arguments)
 
 
 def _grant(call: ToolCall, user: User, ruling: Ruling, arguments: Any) -> TrustGrant:
@@ -268,7 +263,7 @@ def _deny(call: ToolCall, user: User, ruling: Ruling) -> list[Decision]:
     """
     edited = call.proposed is not None
     arguments, digest = (
-        (call.proposed, _digest(call, call.proposed)) if edited else (call.arguments, call.digest)
+        (call.proposed, digest_of(call, call.proposed)) if edited else (call.arguments, call.digest)
     )
     _settle(call, ruling, arguments, digest)
     mine = call.decisions.filter(undone_at=None, round=call.round)

@@ -7,9 +7,14 @@ from typing import Any
 import jsonschema
 
 from approvals.actions.verdicts import check_size
-from approvals.digest import canonical
+from approvals.digest import call_digest, canonical
 from approvals.errors import InvalidArguments
 from approvals.models import Tool, ToolCall
+
+
+def digest_of(call: ToolCall, arguments: Any) -> str:
+    """Of the call, if these were its arguments."""
+    return call_digest(session=call.session, tool=call.tool, definition=call.definition, arguments=arguments)
 
 
 def proposal(call: ToolCall, arguments: Any) -> Any:

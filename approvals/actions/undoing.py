@@ -11,8 +11,8 @@ from django.db.models.functions import Now
 from approvals import audit, events
 from approvals.actions import trust
 from approvals.actions.decisions import check_may_decide, find, record_refusal
+from approvals.actions.edits import digest_of
 from approvals.actions.settlements import voting
-from approvals.digest import call_digest
 from approvals.errors import Refusal, TooLate
 from approvals.models import Decision, ToolCall
 from approvals.signals import reopening
@@ -80,9 +80,7 @@ def _reopen(call: ToolCall, version: int, left: int) -> None:
         changes |= {"status": Status.PENDING, "decided_at": None, "executable_until": None}
         still &= Q(expires_at__gt=Now())
     if call.proposed is not None and not left and call.status != Status.UNKNOWN:
-        digest = call_digest(
-            session=call.session, tool=call.tool, definition=call.definition, arguments=call.proposed
-        )
+        digest = digest_of(call, call.proposed)
         changes |= {"arguments": call.proposed, "proposed": None, "digest": digest}
     if not ToolCall.objects.filter(still, pk=call.pk).update(**changes):
         raise TooLate("It is too late to undo this: the call runs, has run, or has expired meanwhile.")

@@ -27,6 +27,7 @@ def conditions(**arguments):
         ({"path": "../secret/x"}, {"path is ../secret/x"}),
         ({"to": "a@b.org, c@d.org"}, {"to is a@b.org, c@d.org"}),
         ({"paths": []}, set()),
+        ({"to\u202e": "x", "a\0b": 1}, set()),
         ({"paths": ["a/b", "c/d"]}, set()),
     ],
 )
