@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import SignIn, type_name_and_password
-from tests.e2e.test_journey import QUIET, address, open_call, say, sent
+from tests.e2e.test_journey import QUIET, address, card_of, open_call, say, sent
 from tests.system import System
 
 OWN = {"viewport": {"width": 1280, "height": 800}}  # a browser of its own, since its person signs out
@@ -89,7 +89,7 @@ def test_a_key_never_decides_the_call_that_was_left(nod: System, sign_in: SignIn
         expect(rita.locator("#toast")).to_contain_text("another call is on its way")
         rita.get_by_role("button", name="Approve").click()
         rita.wait_for_timeout(QUIET)
-    expect(rita.locator("#card")).to_contain_text(second)
+    expect(card_of(rita, row)).to_be_visible()
     rita.wait_for_timeout(QUIET)
     assert decided == []
     rita.keyboard.press("a")
