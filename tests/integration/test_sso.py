@@ -22,6 +22,7 @@ PEOPLE = [
     {"sub": "5", "preferred_username": "mallory"},
     {"sub": "6", "preferred_username": "Rita"},
     {"sub": "7", "preferred_username": "System"},
+    {"sub": "8", "preferred_username": "frank"},
 ]
 SECRET = "s3cret"
 
@@ -131,11 +132,11 @@ def test_without_the_claim_there_are_no_rights(nod, browser):
 
 
 def test_who_was_made_inactive_does_not_come_in(nod, browser):
-    sign_in(browser, "4")
-    script = "from django.contrib.auth.models import User; User.objects.filter(username='erin').update(is_active=False)"
-    nod.manage("shell", "--no-imports", "--command", script)
+    assert sign_in(browser, "8").status_code == 200
+    change = "User.objects.filter(username='frank').update(is_active=False)"
+    nod.manage("shell", "--no-imports", "--command", f"from django.contrib.auth.models import User; {change}")
     browser.cookies.clear()
-    page = sign_in(browser, "4")
+    page = sign_in(browser, "8")
     assert page.status_code == 403
     assert "may not sign in here" in page.text
 
