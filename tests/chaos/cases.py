@@ -115,8 +115,10 @@ class Case:
         """Says what it wants, then decides and settles whatever comes, until the chat is idle."""
         text = f"Please send an email to {self._to} saying hello"
         path = f"sessions/{session}"
+        # still: since when it could have gone on. From before the message is sent: the server that stored it may be
+        # killed by the run beside it, and the client's second attempt does not come to the place
+        looked = still = time.monotonic()
         await self._alice("POST", f"{path}/messages", {"text": text, "idempotency_key": "once"})
-        looked = still = time.monotonic()  # still: since when it could have gone on
         while True:
             shown: dict[str, Any] = (await self._alice("GET", path)).json()
             before, looked = looked, time.monotonic()
