@@ -61,6 +61,8 @@ class LocalRuntime:
                     elif "result" in event:
                         yield _end(event["result"], job)
         except Exception as error:  # every way in which a model can fail becomes a sentence for the user
+            if job.gate.lost:
+                return  # it was the gate, not the model
             problem = error if isinstance(error, ModelProblem) else explain(error)
             if problem.code == "model_error":
                 logger.error("the model failed in a way that Nod does not know", exc_info=error)

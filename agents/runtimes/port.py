@@ -68,7 +68,12 @@ class Settled:
 
 
 class Gate(Protocol):
-    """What stands between an agent and its tools."""
+    """What stands between an agent and its tools.
+
+    `lost`: why whoever drives the run has to stop, once one of these steps has failed; they know, and say so.
+    """
+
+    lost: Exception | None
 
     async def verdict(self, use: ToolUse) -> Proceed | Refuse | Ask:
         """May it run? Reads only."""

@@ -901,6 +901,31 @@ def test_it_records_a_sibling_of_one_that_the_database_failed(
     assert model.told()[0] == "done", "the ledger remembers; it did not run again"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_breaks_at_the_gate_is_one_line_in_the_log(
+    transactional_db, model, alice, monkeypatch, caplog
+):
+    """Strands hands the gate's error on as its own; the model is not what failed."""
+    broken: list[bool] = []
+
+    def then_the_database_fails(request, **options):
+        broken.append(True)
+        raise OperationalError("the server closed the connection\nThis probably means more")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "examine", then_the_database_fails)
+        model.play(asks(), asks(), loop=True)
+        session = chat(alice)
+    assert broken
+    assert [each.name for each in caplog.records if each.name.startswith("nod")] == ["nod.driver"]
+    assert "Traceback" not in caplog.text
+    assert "This probably means more" not in caplog.text
+    run = last_run(session)
+    assert run.status == RunStatus.RUNNING, "it was given back, and is tried again"
+    driver.advance(str(run.pk))
+    assert pending(session)
+
+
 # --- Long runs -------------------------------------------------------------------------------------------
 def test_it_goes_on_with_a_run_that_is_longer_than_the_window(model, alice, rita, agent):
     """All of its messages belong to one question, so the window begins with that."""
