@@ -1,12 +1,14 @@
 """What the desk does to a call changes its run too, in the same transaction."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django.dispatch import receiver
 
 from agents.actions import runs
+from agents.models import Agent
 from approvals.models import ToolCall
-from approvals.signals import reopening, resumed, settled
+from approvals.signals import known_agents, reopening, resumed, settled
 
 
 @receiver(settled, dispatch_uid="agents.wake")
@@ -28,3 +30,9 @@ def must_be_active(call: ToolCall, **kwargs: Any) -> None:
     """What is to run again needs a run that is there to do it."""
     if call.run:
         runs.require_active(call.run)
+
+
+@receiver(known_agents, dispatch_uid="agents.slugs")
+def slugs(**kwargs: Any) -> Collection[str]:
+    """Those of all agents, also of the ones that are switched off."""
+    return list(Agent.objects.values_list("slug", flat=True))

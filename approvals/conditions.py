@@ -5,11 +5,12 @@ The library is imported where the first condition is met: it costs 0.2 s, and ma
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
+
+from approvals.hints import did_you_mean
 
 if TYPE_CHECKING:
     import cel
@@ -93,9 +94,9 @@ def check(text: str) -> None:
         )
     functions = (name for name in program.functions() if not _OPERATOR.match(name))
     if unknown := sorted(set(functions) - BUILT_IN):
-        close = difflib.get_close_matches(unknown[0], BUILT_IN, 1)
-        hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(sorted(BUILT_IN))}."
-        raise BadCondition(f"There is no function {_quoted(unknown)}. {hint}")
+        raise BadCondition(
+            f"There is no function {_quoted(unknown)}. {did_you_mean(unknown[0], sorted(BUILT_IN))}"
+        )
     for pattern in re.findall(r"""\bmatches\(\s*("[^"]*"|'[^']*')\s*\)""", text):
         _check_constant(f'"".matches({pattern})', f"{pattern} is no pattern")
     if not program.variables():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from approvals.conditions import ConditionFailed, holds
@@ -22,12 +23,22 @@ class Considered:
 def explain(facts: Facts, policies: Policies) -> tuple[Verdict, list[Considered]]:
     """The verdict, and each policy of the set: the winner first, then those that matched, then the others."""
     verdict = judge(facts, policies)
-    about = {rule.name for rule in policies.about(facts)}
-    found = [_considered(rule, rule.name in about, facts, verdict) for rule in policies.rules]
+    about = policies.about(facts)
+    ahead = _ahead(about, facts, verdict)
+    found = [_considered(rule, rule in about, facts, verdict, ahead) for rule in policies.rules]
     return verdict, sorted(found, key=lambda each: (not each.won, not each.matched))
 
 
-def _considered(rule: Rule, about: bool, facts: Facts, verdict: Verdict) -> Considered:
+def _ahead(about: Iterable[Rule], facts: Facts, verdict: Verdict) -> Rule | None:
+    """The policy that the others lost to: the winner, or the one whose terms count where none may allow."""
+    if verdict.policy:
+        return next(rule for rule in about if rule.name == verdict.policy)
+    if verdict.by_trust:
+        return None
+    return next((rule for rule in about if rule.effect == Effect.ASK and rule.applies(facts)), None)
+
+
+def _considered(rule: Rule, about: bool, facts: Facts, verdict: Verdict, ahead: Rule | None) -> Considered:
     if not about:
         return Considered(rule, False, _not_about(rule, facts), False)
     condition, applies = _condition(rule, facts)
@@ -35,7 +46,7 @@ def _considered(rule: Rule, about: bool, facts: Facts, verdict: Verdict) -> Cons
         return Considered(rule, False, condition, False)
     if rule.name == verdict.policy:
         return Considered(rule, True, condition or "It decides.", True)
-    return Considered(rule, False, _beaten(rule, facts, verdict), True)
+    return Considered(rule, False, _beaten(rule, verdict, ahead), True)
 
 
 def _not_about(rule: Rule, facts: Facts) -> str:
@@ -59,12 +70,27 @@ def _condition(rule: Rule, facts: Facts) -> tuple[str, bool]:
     return ("Its condition is met.", True) if met else ("Its condition is not met.", False)
 
 
-def _beaten(rule: Rule, facts: Facts, verdict: Verdict) -> str:
+def _beaten(rule: Rule, verdict: Verdict, ahead: Rule | None) -> str:
     """Why a policy that applies did not win."""
     if verdict.by_trust:
         return "Trust in this session comes before it."
     if verdict.effect in (Effect.BLOCK, Effect.ALWAYS_ASK) and rule.effect != verdict.effect:
         return f"“{verdict.effect.label}” comes first, whatever else matches."
-    if not verdict.policy:
+    if not verdict.policy and rule.effect == Effect.ALLOW:
         return "It cannot allow a tool whose definition nobody has looked at."
-    return f"“{verdict.policy}” is more specific, or as specific and asks."
+    if ahead is None or rule == ahead:
+        return "Its terms count, since nobody has looked at the tool’s definition."
+    return _ranked(ahead, rule)
+
+
+def _ranked(ahead: Rule, rule: Rule) -> str:
+    """Why the one is before the other, of two that apply and could both win."""
+    if ahead.specificity != rule.specificity:
+        return f"“{ahead.name}” is more specific."
+    if ahead.precision != rule.precision:
+        return f"“{ahead.name}” is as specific and has a condition."
+    if ahead.effect != rule.effect:
+        return f"“{ahead.name}” is as specific and asks: a tie asks."
+    if ahead.terms.quorum != rule.terms.quorum:
+        return f"“{ahead.name}” is as specific and asks more people."
+    return f"“{ahead.name}” is as specific and comes first by name."

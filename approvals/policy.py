@@ -57,6 +57,11 @@ class Rule:
             return 0
         return 1 if is_pattern(self.tool) else 2
 
+    @property
+    def precision(self) -> tuple[int, bool]:
+        """How closely it names a call: by the tool first, then by a condition. More is closer."""
+        return self.specificity, bool(self.when)
+
     def concerns(self, facts: Facts) -> bool:
         """It is about calls of this agent and provider; the tool's name is looked at elsewhere."""
         return self.agent in ("", facts.agent) and self.provider in ("", facts.provider)
@@ -144,9 +149,9 @@ def judge(facts: Facts, policies: Policies) -> Verdict:
     """The verdict on a call. First match wins; the order of the policies makes no difference:
 
     1. block, 2. always ask, 3. a live trust grant allows, 4. the most specific of allow and ask (exact before
-    pattern before `*`; with a condition before without; a tie asks), 5. ask. A definition that no person has looked
-    at is asked for, whatever a policy allows. Trust stands in for one person's approval on the terms on which it was
-    given: where a policy asks for more, it asks.
+    pattern before `*`; with a condition before without; a tie asks, and asks more people), 5. ask. A definition that
+    no person has looked at is asked for, whatever a policy allows. Trust stands in for one person's approval on the
+    terms on which it was given: where a policy asks for more, it asks.
     """
     about = policies.about(facts)
     winner = _first(about, facts, Effect.BLOCK) or _first(about, facts, Effect.ALWAYS_ASK)
@@ -198,8 +203,10 @@ def _first(rules: Iterable[Rule], facts: Facts, *effects: Effect) -> Rule | None
     return next((rule for rule in rules if rule.effect in effects and rule.applies(facts)), None)
 
 
-def _strongest_first(rule: Rule) -> tuple[int, bool, bool, str]:
-    return -rule.specificity, not rule.when, rule.effect == Effect.ALLOW, rule.name
+def _strongest_first(rule: Rule) -> tuple[int, bool, bool, int, str]:
+    """A tie asks, and asks more people. Names make the order one, whatever it was before."""
+    specificity, conditional = rule.precision
+    return -specificity, not conditional, rule.effect == Effect.ALLOW, -rule.terms.quorum, rule.name
 
 
 def _verdict(rule: Rule, facts: Facts) -> Verdict:

@@ -15,7 +15,7 @@ from approvals.digest import call_digest
 from approvals.errors import DefinitionChanged, InvalidArguments, LostClaim, NotFound
 from approvals.fields import storable
 from approvals.models import Decision, Tool, ToolCall, TrustGrant
-from approvals.policy import Terms, stricter
+from approvals.policy import Terms, Verdict, stricter
 from approvals.prepared import Insert, Slot, Update
 from approvals.signals import settled
 from approvals.states import Choice, Effect, Fault, Status
@@ -183,15 +183,18 @@ def _changed(call: ToolCall, request: Request) -> tuple[Fault, str] | None:
         return _fault(Fault.REVOKED)
     if judged.verdict.effect == Effect.BLOCK:
         return Fault.BLOCKED, f"The policy “{judged.verdict.policy}” blocks it now."
-    asks_by_policy = judged.verdict.asks and judged.verdict.policy
-    if decision and asks_by_policy and stricter(judged.verdict.terms, thawed(call.terms)):
-        return (
-            Fault.STRICTER,
-            f"The policy “{judged.verdict.policy}” asks for more now than it was approved with.",
-        )
+    if decision and judged.verdict.asks and stricter(judged.verdict.terms, thawed(call.terms)):
+        return Fault.STRICTER, _asks_for_more(judged.verdict)
     if decision is None and _is_asked_for_now(call, judged):
         return Fault.BLOCKED, "People are asked for it now."
     return None
+
+
+def _asks_for_more(verdict: Verdict) -> str:
+    """A lenient policy that is gone, or off, is lenient no more: what no policy matches asks on the usual terms."""
+    if verdict.policy:
+        return f"The policy “{verdict.policy}” asks for more now than it was approved with."
+    return f"It takes more now than it was approved with. {verdict.why}"
 
 
 def _is_asked_for_now(call: ToolCall, judged: Judged) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
@@ -10,9 +9,11 @@ from django.contrib.auth.models import User
 
 from approvals.actions.verdicts import facts_of
 from approvals.conditions import ConditionFailed, arguments_in, holds
+from approvals.hints import did_you_mean
 from approvals.models import Tool, ToolCall
 from approvals.policy import REVIEWERS
 from approvals.policy_files import Entry
+from approvals.signals import known_agents
 from approvals.states import Effect
 
 LOOKED_AT = 50  # calls that a condition is tried on, the latest
@@ -20,20 +21,40 @@ LOOKED_AT = 50  # calls that a condition is tried on, the latest
 
 def doubts(entry: Entry) -> list[str]:
     """A sentence for each."""
+    return [*_unknown_names(entry), *_on_its_tools(entry), *_too_few(entry)]
+
+
+def _unknown_names(entry: Entry) -> list[str]:
+    """Of an agent, of a provider: such a policy is about no call, and whoever wrote it relies on it."""
+    found = []
+    if entry.agent:
+        agents = {slug for _, slugs in known_agents.send(sender=None) for slug in slugs or ()}
+        if entry.agent not in agents:
+            found.append(_nobody("agent", entry.agent, agents))
+    if entry.provider:
+        providers = set(Tool.objects.values_list("provider", flat=True))
+        if entry.provider not in providers:
+            found.append(_nobody("provider", entry.provider, providers))
+    return found
+
+
+def _nobody(kind: str, name: str, known: set[str]) -> str:
+    return f"There is no {kind} “{name}” yet; the policy waits for one. {did_you_mean(name, sorted(known))}"
+
+
+def _on_its_tools(entry: Entry) -> list[str]:
     tools = [tool for tool in Tool.objects.all() if fnmatchcase(tool.name, entry.tool)]
     if not tools:
         return [f"No known tool is named “{entry.tool}”, or matches it; the policy waits for one."]
-    return [*_unknown_arguments(entry, tools), *_without_answer(entry, tools), *_too_few(entry)]
+    return [*_unknown_arguments(entry, tools), *_without_answer(entry, tools)]
 
 
 def _unknown_arguments(entry: Entry, tools: Iterable[Tool]) -> list[str]:
-    known = {name for tool in tools for name in _properties(tool)}
-    found = []
-    for name in sorted(arguments_in(entry.when) - known):
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f" Did you mean {close[0]}?" if close else f" There are: {', '.join(sorted(known)) or 'none'}."
-        found.append(f"No tool that it is about has an argument named “{name}”.{hint}")
-    return found
+    known = sorted({name for tool in tools for name in _properties(tool)})
+    return [
+        f"No tool that it is about has an argument named “{name}”. {did_you_mean(name, known)}"
+        for name in sorted(arguments_in(entry.when).difference(known))
+    ]
 
 
 def _without_answer(entry: Entry, tools: Iterable[Tool]) -> list[str]:

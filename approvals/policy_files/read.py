@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,7 @@ import yaml
 
 from approvals.conditions import BadCondition, check
 from approvals.errors import InvalidInput
+from approvals.hints import did_you_mean
 from approvals.policy_files.entries import Entry, entry_of, listed
 
 SCHEMA = Path(__file__).with_name("policy-file.schema.json")
@@ -112,11 +112,7 @@ def _unknown_fields(problem: Any, node: yaml.Node) -> str:
     known = list(problem.schema["properties"])
     said = []
     for name in sorted(problem.instance.keys() - set(known)):
-        close = difflib.get_close_matches(str(name), known, 1)
-        said.append(
-            f"there is no field “{name}”"
-            + (f"; did you mean {close[0]}?" if close else f". There are: {', '.join(known)}.")
-        )
+        said.append(f"there is no field “{name}”. {did_you_mean(str(name), known)}")
     line = _line(node, [*problem.absolute_path, next(iter(problem.instance.keys() - set(known)))])
     return f"line {line}: {' '.join(said)}"
 

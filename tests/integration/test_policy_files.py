@@ -168,7 +168,7 @@ def test_it_keeps_groups_apart(policies):
         ("policies:\n- {name: a, tool: x, effect: ask}\n- {name: a, tool: y, effect: ask}", "the name “a”"),
         (
             "policies:\n- name: a\n  tool: x\n  effect: ask\n  quorom: 2",
-            "line 5: there is no field “quorom”; did you mean quorum?",
+            "line 5: there is no field “quorom”. Did you mean quorum?",
         ),
         ("policies:\n- {name: a, tool: x, effect: ask, quorum: 0}", "line 2: quorum: 0 is less than"),
         ("policies: !!python/object:os.system {}", "line 1: could not determine a constructor"),

@@ -97,6 +97,14 @@ def test_it_takes_durations_as_people_write_them(office):
         ({"tool": "mail_*"}, "No known tool is named “mail_*”, or matches it"),
         ({"when": 'args.subjct == "x"'}, "has an argument named “subjct”. Did you mean subject?"),
         ({"when": 'args.zzz == "x"'}, "has an argument named “zzz”. There are: body, subject, to."),
+        (
+            {"agent": "asistant"},
+            "There is no agent “asistant” yet; the policy waits for one. Did you mean assistant?",
+        ),
+        (
+            {"provider": "remote"},
+            "There is no provider “remote” yet; the policy waits for one. There are: local.",
+        ),
     ],
 )
 def test_it_says_what_may_be_a_mistake(office, changes, doubt):

@@ -489,6 +489,33 @@ def test_groups_that_may_decide_no_more_are_stricter(model, alice, rita):
     assert current(session).fault == Fault.STRICTER
 
 
+@pytest.mark.parametrize(
+    ("change", "of"),
+    [({"enabled": False}, "tool"), ({"when": 'args.to == "nobody"'}, "call"), ({"tool": "x"}, "tool")],
+)
+def test_a_lenient_policy_that_is_gone_is_lenient_no_more(model, alice, change, of):
+    """Without it, nobody decides their own request."""
+    policy(requester_may_decide=True)
+    alice.groups.add(Group.objects.get(name="reviewers"))
+    model.play(asks(), "Oh.")
+    session = chat(alice)
+    approve(pending(session), User.objects.get(username="alice"))
+    policy(**change)
+    work()
+    call = current(session)
+    assert (call.status, call.fault, mail.outbox) == (Status.LAPSED, Fault.STRICTER, [])
+    assert call.why == f"It takes more now than it was approved with. No policy matches this {of}."
+
+
+def test_a_policy_that_is_gone_and_was_as_strict_changes_nothing(model, alice, rita):
+    model.play(asks(), "Sent.")
+    session = chat(alice)
+    approve(pending(session), rita)
+    ToolPolicy.objects.filter(tool="send_email").delete()
+    work()
+    assert (current(session).status, len(mail.outbox)) == (Status.SUCCEEDED, 1)
+
+
 @pytest.mark.parametrize("typed", ["", "Send", "send it", "sent", "ѕend"])
 def test_only_the_exact_word_approves(model, alice, rita, typed):
     policy(confirm="send")

@@ -491,6 +491,20 @@ MUTANTS = (
         _in("integration", "quorum", "it_does_not_run_on_fewer_approvals_than_it_takes"),
     ),
     Mutant(
+        "a lenient policy that is gone is lenient no more",
+        CALLS,
+        "    if decision and judged.verdict.asks and stricter(",
+        "    if decision and judged.verdict.asks and judged.verdict.policy and stricter(",
+        _in("integration", "quorum", "a_lenient_policy_that_is_gone_is_lenient_no_more"),
+    ),
+    Mutant(
+        "of two that tie the one that asks more people counts",
+        "approvals/policy.py",
+        "rule.effect == Effect.ALLOW, -rule.terms.quorum, rule.name",
+        "rule.effect == Effect.ALLOW, 0, rule.name",
+        _in("unit", "policy_reference", "it_differs_from_the_naive_one_in_nothing"),
+    ),
+    Mutant(
         "a stricter policy wins over an approval",
         CALLS,
         "stricter(judged.verdict.terms, thawed(call.terms))",

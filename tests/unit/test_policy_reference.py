@@ -47,7 +47,8 @@ def naive(facts: Facts, rules: list[Rule]) -> tuple[Effect, str, bool]:
 
     def rank(rule):
         exact = 0 if not set("*?[") & set(rule.tool) else 2 if rule.tool == "*" else 1
-        return exact, 0 if rule.when else 1, 1 if rule.effect == Effect.ALLOW else 0, rule.name
+        asks = 1 if rule.effect == Effect.ALLOW else 0
+        return exact, 0 if rule.when else 1, asks, -rule.terms.quorum, rule.name
 
     matching.sort(key=rank)
     for effect in (Effect.BLOCK, Effect.ALWAYS_ASK):
@@ -121,6 +122,38 @@ def test_the_explanation_names_the_same_winner(seed):
         assert {each.rule.name for each in considered} == {rule.name for rule in rules}
         assert [each.rule.name for each in considered if each.won] == [verdict.policy][: bool(verdict.policy)]
         assert all(each.why for each in considered)
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        (Rule("a", "send_*", Effect.ASK, terms=Terms(quorum=9)), "“won” is more specific."),
+        (
+            Rule("a", "send_email", Effect.ASK, terms=Terms(quorum=9)),
+            "“won” is as specific and has a condition.",
+        ),
+        (Rule("a", "send_email", Effect.ALLOW, when="true"), "“won” is as specific and asks: a tie asks."),
+        (Rule("a", "send_email", Effect.ASK, when="true"), "“won” is as specific and asks more people."),
+        (
+            Rule("x", "send_email", Effect.ASK, when="true", terms=Terms(quorum=2)),
+            "“won” is as specific and comes first by name.",
+        ),
+    ],
+)
+def test_it_says_which_of_two_that_apply_comes_first(other, why):
+    won = Rule("won", "send_email", Effect.ASK, when="has(args.to)", terms=Terms(quorum=2))
+    verdict, considered = explain(Facts("send_email", arguments={"to": "x"}), Policies([other, won]))
+    assert (verdict.policy, [each.why for each in considered][1]) == ("won", why)
+
+
+def test_it_says_whose_terms_count_where_none_may_allow():
+    free, two = Rule("free", "pay", Effect.ALLOW), Rule("two", "*", Effect.ASK, terms=Terms(quorum=2))
+    verdict, considered = explain(Facts("pay", known=False), Policies([free, two]))
+    assert (verdict.policy, verdict.terms.quorum) == ("", 2)
+    assert [each.why for each in considered] == [
+        "It cannot allow a tool whose definition nobody has looked at.",
+        "Its terms count, since nobody has looked at the tool’s definition.",
+    ]
 
 
 def test_what_nobody_looked_at_is_of_high_risk():
