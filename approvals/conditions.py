@@ -62,13 +62,25 @@ class ConditionFailed(Exception):
 
 
 class Context:
-    """What the conditions on one call are evaluated on. Made once a call: the arguments may be large."""
+    """What the conditions on one call are evaluated on.
+
+    The library's form of it is made once for all conditions that speak of the same names, and of those names alone:
+    to make it takes longer than most conditions do, and arguments may be large.
+    """
 
     def __init__(self, names: Mapping[str, Any]) -> None:
-        import cel
-
         self._names = names
-        self.cel = cel.Context(dict(names), {"lowerAscii": _lower})
+        self._made: dict[frozenset[str], cel.Context] = {}
+
+    def of(self, spoken_of: frozenset[str]) -> cel.Context:
+        """The library's form of those of these names that there are."""
+        made = self._made.get(spoken_of)
+        if made is None:
+            import cel
+
+            values = {name: value for name, value in self._names.items() if name in spoken_of}
+            made = self._made[spoken_of] = cel.Context(values, {"lowerAscii": _lower})
+        return made
 
     @cached_property
     def largest(self) -> int:
@@ -86,7 +98,7 @@ def check(text: str) -> None:
     """Raises BadCondition for what is no CEL, or speaks of what there is not."""
     if len(text) > LONGEST:
         raise BadCondition(f"It is longer than {LONGEST} characters. Shorten it, or make two policies of it.")
-    program = _compiled(text)
+    program, _ = _compiled(text)
     if unknown := sorted(set(program.variables()) - NAMES.keys() - _TYPES - _bound(text)):
         known = ", ".join(NAMES)
         raise BadCondition(
@@ -115,7 +127,8 @@ def holds(text: str, context: Context) -> bool:
     if (most := _most_items(text)) is not None and context.largest > most:
         raise ConditionFailed(f"it goes through more than {most} items")
     try:
-        answer = _compiled(text).execute(context.cel)
+        program, spoken_of = _compiled(text)
+        answer = program.execute(context.of(spoken_of))
     except BadCondition as error:
         raise ConditionFailed(f"it is no CEL ({error})") from None
     except KeyError as missing:
@@ -143,13 +156,15 @@ def arguments_in(text: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=4096)
-def _compiled(text: str) -> cel.Program:
+def _compiled(text: str) -> tuple[cel.Program, frozenset[str]]:
+    """The program, and which of the names it speaks of."""
     import cel
 
     try:
-        return cel.compile(text)
+        program = cel.compile(text)
     except Exception as error:
         raise BadCondition(_place(str(error), text)) from None
+    return program, frozenset(NAMES.keys() & set(program.variables()))
 
 
 def _place(message: str, text: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from fnmatch import translate
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from approvals.conditions import ConditionFailed, Context, holds
@@ -15,6 +15,7 @@ from approvals.states import Effect, Risk
 
 REVIEWERS = "reviewers"
 MANY = 2**31  # no limit
+TOOLS_KEPT = 1000  # of a set of policies; whoever asks for more finds them anew
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,10 @@ class Verdict:
 
 
 class Policies:
-    """A set of policies, arranged so that a verdict looks only at those that may be about its tool."""
+    """A set of policies, arranged so that a verdict looks only at those that may be about its tool.
+
+    Which ones those are is found once a tool and kept: a desk has few tools, and asks about each again and again.
+    """
 
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
         self.rules = tuple(sorted(rules, key=_strongest_first))
@@ -133,16 +137,19 @@ class Policies:
             else:
                 literal = re.split(r"[*?[]", rule.tool, maxsplit=1)[0]
                 self._patterns.append((literal, re.compile(translate(rule.tool)), rule))
+        self._of_tool = lru_cache(maxsize=TOOLS_KEPT)(self._find)
 
     def about(self, facts: Facts) -> list[Rule]:
         """Those about the call's tool, agent and provider, the strongest first; conditions are not looked at."""
-        return [rule for rule in self._about(facts.tool) if rule.concerns(facts)]
+        return [rule for rule in self._of_tool(facts.tool) if rule.concerns(facts)]
 
-    def _about(self, tool: str) -> Iterator[Rule]:
-        yield from self._exact.get(tool, ())
-        for literal, pattern, rule in self._patterns:
-            if tool.startswith(literal) and pattern.match(tool):
-                yield rule
+    def _find(self, tool: str) -> tuple[Rule, ...]:
+        matching = (
+            rule
+            for literal, pattern, rule in self._patterns
+            if tool.startswith(literal) and pattern.match(tool)
+        )
+        return (*self._exact.get(tool, ()), *matching)
 
 
 def judge(facts: Facts, policies: Policies) -> Verdict:
