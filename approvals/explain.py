@@ -25,7 +25,8 @@ def explain(facts: Facts, policies: Policies) -> tuple[Verdict, list[Considered]
     verdict = judge(facts, policies)
     about = policies.about(facts)
     ahead = _ahead(about, facts, verdict)
-    found = [_considered(rule, rule in about, facts, verdict, ahead) for rule in policies.rules]
+    names = {rule.name for rule in about}
+    found = [_considered(rule, rule.name in names, facts, verdict, ahead) for rule in policies.rules]
     return verdict, sorted(found, key=lambda each: (not each.won, not each.matched))
 
 
@@ -78,7 +79,7 @@ def _beaten(rule: Rule, verdict: Verdict, ahead: Rule | None) -> str:
         return f"“{verdict.effect.label}” comes first, whatever else matches."
     if not verdict.policy and rule.effect == Effect.ALLOW:
         return "It cannot allow a tool whose definition nobody has looked at."
-    if ahead is None or rule == ahead:
+    if ahead is None or rule.name == ahead.name:
         return "Its terms count, since nobody has looked at the tool’s definition."
     return _ranked(ahead, rule)
 
