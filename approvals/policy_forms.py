@@ -16,7 +16,7 @@ from approvals.durations import format_duration, parse_duration
 from approvals.errors import InvalidArguments, InvalidInput
 from approvals.models import Tool, ToolPolicy
 from approvals.policy_files import Entry
-from approvals.policy_files.entries import DURATIONS
+from approvals.policy_files.entries import DURATIONS, UNSEEN, hides
 
 
 class Duration(forms.DurationField):
@@ -65,13 +65,22 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
         return pattern
 
     def clean_when(self) -> str:
-        condition: str = self.cleaned_data["when"].strip()
+        # browsers send lines as the mail standard has them; a file has them as \n
+        condition: str = self.cleaned_data["when"].replace("\r\n", "\n").strip()
         if condition:
             try:
                 check(condition)
             except BadCondition as bad:
                 raise forms.ValidationError(str(bad)) from None
         return condition
+
+    def clean(self) -> dict[str, Any] | None:
+        """What the file may not say, the form may not either: else an export could not be imported."""
+        cleaned = super().clean()
+        for name, value in self.cleaned_data.copy().items():
+            if hides(value):
+                self.add_error(name, f"It holds {UNSEEN}")
+        return cleaned
 
     def entry(self) -> Entry:
         """Of a form that is valid."""

@@ -62,6 +62,7 @@ TRUST = {
 }
 """What stands under `trust` in the file."""
 
+UNSEEN = "characters that cannot be seen. Take them out."
 DURATIONS = frozenset({"open_for", "executable_for", "trust_expires_in"})
 
 
@@ -74,11 +75,16 @@ def entry_of(said: dict[str, Any]) -> Entry:
         if values[name] < timedelta(seconds=1):
             raise InvalidInput(f"{name} is at least one second.")
     for name, value in values.items():
-        if isinstance(value, str) and not value.replace("\n", "").replace("\t", "").isprintable():
-            raise InvalidInput(f"{name} holds characters that cannot be seen. Take them out.")
+        if hides(value):
+            raise InvalidInput(f"{name} holds {UNSEEN}")
     if "groups" in values:
         values["groups"] = tuple(sorted(values["groups"]))
     return Entry(**values)
+
+
+def hides(value: Any) -> bool:
+    """Whether a text holds what cannot be seen: a name that reads like another one, or turns what follows it round."""
+    return isinstance(value, str) and not value.replace("\n", "").replace("\t", "").isprintable()
 
 
 def listed(tools: list[str]) -> list[Entry]:

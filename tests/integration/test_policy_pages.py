@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from approvals.actions import dry_runs, policies, suggestions
 from approvals.models import AuditEntry, Decision, DryRun, ToolCall, ToolPolicy
-from approvals.policy_files import Entry
+from approvals.policy_files import Entry, read, write
 from approvals.states import Choice, Effect, Status
 from tests.desk import MAIL, approve, asks, chat, deny, pending, statuses, work
 from tests.integration.test_admin import POLICY, page, save
@@ -72,6 +72,10 @@ def test_it_asks_the_database_no_more_for_more_policies(office):
         ("when", 'args.to.matches("(")', "is no pattern"),
         ("tool", "send email", "no spaces"),
         ("tool", "!send_email", "Always ask"),
+        ("name", "Pay\u202eyaP", "characters that cannot be seen"),
+        ("agent", "assis\u200btant", "characters that cannot be seen"),
+        ("confirm", "pay\xa0now", "characters that cannot be seen"),
+        ("when", 'args.to == "\u202e"', "characters that cannot be seen"),
         ("quorum", "0", "greater than or equal to 1"),
         ("quorum", "21", "less than or equal to 20"),
         ("trust_max_uses", "0", "greater than or equal to 1"),
@@ -81,6 +85,13 @@ def test_it_explains_a_mistake_where_it_was_made(office, field, value, problem):
     found = errors(office, **{field: value})
     assert list(found) == [field]
     assert problem in found[field][0]
+
+
+def test_a_condition_of_several_lines_can_be_exported_and_imported(office):
+    """Browsers send \\r\\n."""
+    save(office, page(ToolPolicy, "add"), {**POLICY, "when": 'args.to == "a"\r\n|| args.to == "b"'})
+    assert ToolPolicy.objects.get(name="No mail").when == 'args.to == "a"\n|| args.to == "b"'
+    assert not policies.compare(read(write(policies.stored())))
 
 
 def test_it_takes_durations_as_people_write_them(office):
