@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,7 @@ def advance(run: DryRun, seconds: float = STEP) -> DryRun:
     if run.finished:
         return run
     until = time.monotonic() + seconds
-    judges = _judges(run)
+    judges, surroundings = _judges(run), _Surroundings()
     tally, examples, done, position = (
         Counter(_unpacked(run.tally)),
         list(run.examples),
@@ -80,7 +80,9 @@ def advance(run: DryRun, seconds: float = STEP) -> DryRun:
     while done < run.limit:
         size = min(CHUNK, run.limit - done)
         chunk = _chunk(position, size)
-        for row, facts in _with_facts(chunk):
+        surroundings.meet(chunk)
+        for row in chunk:
+            facts = surroundings.facts_of(row)
             before, after = (judge(facts, policies).effect for policies in judges)
             tally[before, after, row["status"] == Status.DENIED] += 1
             if before != after and len(examples) < EXAMPLES:
@@ -125,33 +127,38 @@ def _chunk(position: Any, size: int) -> list[dict[str, Any]]:
     return list(rows.values(*_COLUMNS)[:size])
 
 
-def _with_facts(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], Facts]]:
-    """Each call as a verdict sees it: with its tool and its people as they are now, at the time when it was asked."""
-    rows = list(rows)
-    tools = {tool.name: tool for tool in Tool.objects.filter(name__in={row["tool"] for row in rows})}
-    people = _people({row["requested_by_id"] for row in rows})
-    for row in rows:
-        name, groups = people[row["requested_by_id"]]
+class _Surroundings:
+    """What stands around calls, as it is now: their tools and their people. Each is read once a step."""
+
+    def __init__(self) -> None:
+        self._tools = {tool.name: tool for tool in Tool.objects.all()}
+        self._people: dict[int, tuple[str, tuple[str, ...]]] = {}
+
+    def meet(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Read the people of these calls who are not known yet."""
+        new = {row["requested_by_id"] for row in rows} - self._people.keys()
+        if new:
+            self._people |= _people(new)
+
+    def facts_of(self, row: dict[str, Any]) -> Facts:
+        """The call as a verdict sees it, at the time when it was asked."""
+        name, groups = self._people[row["requested_by_id"]]
         arguments = row["arguments"] if row["proposed"] is None else row["proposed"]
-        yield row, _facts(row, tools.get(row["tool"]), arguments, name, groups)
-
-
-def _facts(
-    row: dict[str, Any], tool: Tool | None, arguments: Any, name: str, groups: tuple[str, ...]
-) -> Facts:
-    more = {
-        "session": row["session"],
-        "trusted": row["trust_id"] is not None,
-        "user": name,
-        "user_groups": groups,
-        "now": row["requested_at"],
-    }
-    if tool is None:
-        return Facts(row["tool"], agent=row["agent"], known=False, arguments=arguments, **more)
-    return facts_of(tool, row["agent"], arguments, **more)
+        more = {
+            "session": row["session"],
+            "trusted": row["trust_id"] is not None,
+            "user": name,
+            "user_groups": groups,
+            "now": row["requested_at"],
+        }
+        tool = self._tools.get(row["tool"])
+        if tool is None:
+            return Facts(row["tool"], agent=row["agent"], known=False, arguments=arguments, **more)
+        return facts_of(tool, row["agent"], arguments, **more)
 
 
 def _people(ids: set[int]) -> dict[int, tuple[str, tuple[str, ...]]]:
+    """By their key: the name, and the groups by name."""
     found: dict[int, tuple[str, list[str]]] = {}
     for pk, name, group in User.objects.filter(pk__in=ids).values_list("pk", "username", "groups__name"):
         found.setdefault(pk, (name, []))[1].extend([group] if group else [])
