@@ -18,11 +18,11 @@ from markdown_it.renderer import RendererHTML
 
 from agents.models import Message, Run, Session
 from agents.states import ACTIVE, RunStatus
-from approvals.cards import State, changed_by, deciders, state
 from approvals.fields import storable
 from approvals.models import ToolCall
 from approvals.presentation import Row, mark, rows, summary
 from approvals.states import Status
+from approvals.wording import State, changed_by, deciders, state
 
 TAGS = frozenset(
     ("a", "blockquote", "br", "code", "dd", "del", "dl", "dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr")

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest
+
+from approvals import permissions
+from approvals.models import ToolCall
 
 if TYPE_CHECKING:
     from django_htmx.middleware import HtmxDetails
@@ -21,3 +26,15 @@ class Request(HttpRequest):
 def wants(request: Request, target: str) -> bool:
     """htmx asks for the part of the page that goes into the element with this id."""
     return bool(request.htmx) and not request.htmx.history_restore_request and request.htmx.target == target
+
+
+def reviewer(request: Request) -> None:
+    """Raises PermissionDenied for whoever may not open the approval queue."""
+    if not permissions.may_review(request.user):
+        raise PermissionDenied("Only reviewers see the approval queue.")
+
+
+def calls_of(request: Request) -> QuerySet[ToolCall]:
+    """The calls that this person sees, with what lists and cards tell of them."""
+    calls = permissions.visible_calls(request.user).select_related("requested_by")
+    return calls.prefetch_related("decisions__by")

@@ -2,14 +2,14 @@
 
 from django.urls import path
 
-from approvals import views
+from approvals import history_views, trust_views, views
 
 app_name = "approvals"
 urlpatterns = [
     path("", views.queue, name="queue"),
-    path("history/", views.history, name="history"),
-    path("trust/", views.trusted, name="trusted"),
-    path("trust/<uuid:grant_id>/revoke", views.revoke, name="revoke"),
+    path("history/", history_views.history, name="history"),
+    path("trust/", trust_views.trusted, name="trusted"),
+    path("trust/<uuid:grant_id>/revoke", trust_views.revoke, name="revoke"),
     path("count/", views.count, name="count"),
     path("<uuid:call_id>/", views.call, name="call"),
     path("<uuid:call_id>/decide", views.decide, name="decide"),

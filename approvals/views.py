@@ -1,4 +1,4 @@
-"""The approval queue: the list, the decision card, the history. Only `decide` changes anything."""
+"""The desk: the list of what waits and the decision card. Every change is an action."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import trigger_client_event
 
-from approvals import permissions
-from approvals.actions import decisions, settlements, trust, undoing
+from approvals.actions import decisions, settlements, undoing
 from approvals.actions.decisions import Ruling
 from approvals.actions.settlements import Settlement
-from approvals.cards import Card, list_rows
+from approvals.cards import Card
 from approvals.errors import (
     CommentRequired,
     ConfirmRequired,
@@ -29,34 +26,23 @@ from approvals.errors import (
     NotTrustable,
     Refusal,
 )
-from approvals.models import ToolCall, TrustGrant
-from approvals.presentation import rows
-from approvals.requests import Request, wants
+from approvals.lists import list_rows
+from approvals.models import ToolCall
+from approvals.requests import Request, calls_of, reviewer, wants
 from approvals.states import Choice, Outcome, Status
 
 LATELY = 10
 LISTED = 200  # waiting calls in the list, oldest first; nobody works through more at once
 INCOMPLETE = "The form was not complete. Reload the page and decide again."
-PAGE = 50
-
-
-def _reviewer(request: Request) -> None:
-    if not permissions.may_review(request.user):
-        raise PermissionDenied("Only reviewers see the approval queue.")
-
-
-def _calls(request: Request) -> QuerySet[ToolCall]:
-    calls = permissions.visible_calls(request.user).select_related("requested_by")
-    return calls.prefetch_related("decisions__by")
 
 
 def _pending(request: Request) -> QuerySet[ToolCall]:
-    return _calls(request).filter(status=Status.PENDING).order_by("requested_at", "pk")
+    return calls_of(request).filter(status=Status.PENDING).order_by("requested_at", "pk")
 
 
 def _unknown(request: Request) -> QuerySet[ToolCall]:
     """Calls that a person has to settle; an agent waits for each."""
-    return _calls(request).filter(status=Status.UNKNOWN).order_by("finished_at", "pk")
+    return calls_of(request).filter(status=Status.UNKNOWN).order_by("finished_at", "pk")
 
 
 def _next(request: Request) -> ToolCall | None:
@@ -67,7 +53,7 @@ def _next(request: Request) -> ToolCall | None:
 @require_safe
 def queue(request: Request) -> HttpResponse:
     """The queue, with the oldest waiting call beside it."""
-    _reviewer(request)
+    reviewer(request)
     if wants(request, "queue-list"):
         return render(request, "queue.html#list", _list(request, request.GET.get("selected", "")))
     oldest = _next(request)
@@ -81,7 +67,7 @@ def queue(request: Request) -> HttpResponse:
 @require_safe
 def call(request: Request, call_id: UUID) -> HttpResponse:
     """The queue with this call chosen."""
-    _reviewer(request)
+    reviewer(request)
     card = Card(_find(request, call_id), request.user)
     card.form = card.opened(request.GET.get("form", ""))
     if not wants(request, "desk-detail"):
@@ -114,7 +100,7 @@ def settle(request: Request, call_id: UUID) -> HttpResponse:
 
 def _act(request: Request, call_id: UUID, act: Callable[[], ToolCall]) -> HttpResponse:
     """Does it, and answers with the card as it stands then."""
-    _reviewer(request)
+    reviewer(request)
     refused: Refusal | None = None
     try:
         act()
@@ -136,81 +122,10 @@ def _act(request: Request, call_id: UUID, act: Callable[[], ToolCall]) -> HttpRe
 
 @never_cache
 @require_safe
-def history(request: Request) -> HttpResponse:
-    """All settled calls, newest first."""
-    _reviewer(request)
-    calls = _calls(request).exclude(status=Status.PENDING).order_by("-pk")
-    status = request.GET.get("status", "")
-    if status in Status.values:
-        calls = calls.filter(status=status)
-    if before := _uuid(request.GET.get("before", "")):
-        calls = calls.filter(pk__lt=before)
-    found = list(calls[: PAGE + 1])
-    context = {
-        "rows": list_rows(found[:PAGE]),
-        "older": found[PAGE - 1].pk if len(found) > PAGE else None,
-        "newest": before is None,
-        "status": status,
-        "filters": FILTERS,
-    }
-    return render(request, "history.html", context)
-
-
-@never_cache
-@require_safe
-def trusted(request: Request) -> HttpResponse:
-    """What is not asked for at present, and by whose word."""
-    _reviewer(request)
-    grants = permissions.visible_grants(request.user).filter(TrustGrant.live()).select_related("granted_by")
-    found = [
-        {
-            "grant": grant,
-            "scope": rows(grant.scope),
-            "may_revoke": permissions.may_revoke(request.user, grant),
-            "call": call,
-        }
-        for grant in grants.prefetch_related("decisions__call__requested_by")[:LISTED]
-        for call in [next(decision.call for decision in grant.decisions.all())]
-    ]
-    return render(request, "trusted.html", {"found": found, "ended": "ended" in request.GET})
-
-
-@never_cache
-@require_POST
-def revoke(request: Request, grant_id: UUID) -> HttpResponse:
-    """End trust; from now on its calls are asked for again."""
-    _reviewer(request)
-    grant = permissions.visible_grants(request.user).filter(pk=grant_id).first()
-    if grant is None:
-        raise Http404("There is no such trust, or it is not yours to see.")
-    if not permissions.may_revoke(request.user, grant):
-        raise PermissionDenied("Only those who may give this trust may end it.")
-    ended = not trust.revoke(grant.pk, grant.session, request.user)
-    return redirect(f"{reverse('approvals:trusted')}{'?ended' if ended else ''}")
-
-
-@never_cache
-@require_safe
 def count(request: Request) -> HttpResponse:
     """How many calls wait for this person, for the header of pages that show no list."""
-    _reviewer(request)
+    reviewer(request)
     return render(request, "base.html#badge")
-
-
-FILTERS = [
-    (status.value, status.label)
-    for status in (
-        Status.SUCCEEDED,
-        Status.APPROVED,
-        Status.STARTED,
-        Status.DENIED,
-        Status.FAILED,
-        Status.EXPIRED,
-        Status.CANCELLED,
-        Status.LAPSED,
-        Status.UNKNOWN,
-    )
-]
 
 
 def _page(request: Request, card: Card | None, *, chosen: bool, status: int = 200) -> HttpResponse:
@@ -224,7 +139,7 @@ def _list(request: Request, selected: str) -> dict[str, Any]:
     pending = list_rows(waiting[:LISTED])
     more = waiting.count() - LISTED if len(pending) == LISTED else 0
     unknown = list_rows(_unknown(request)[:LISTED])
-    lately = _calls(request).filter(decided_at__isnull=False).order_by("-decided_at")[:LATELY]
+    lately = calls_of(request).filter(decided_at__isnull=False).order_by("-decided_at")[:LATELY]
     return {
         "pending": pending,
         "more": more,
@@ -235,7 +150,7 @@ def _list(request: Request, selected: str) -> dict[str, Any]:
 
 
 def _find(request: Request, call_id: UUID) -> ToolCall:
-    found = _calls(request).filter(pk=call_id).first()
+    found = calls_of(request).filter(pk=call_id).first()
     if found is None:
         raise Http404("There is no such call, or it is not yours to see.")
     return found
@@ -295,10 +210,3 @@ def _explain(card: Card, refused: Refusal, request: Request) -> None:
         card.field_error = refused.message
     else:
         card.notice = refused.message
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -1,0 +1,53 @@
+"""What is not asked for at present, and ending that."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals import permissions
+from approvals.actions import trust
+from approvals.models import TrustGrant
+from approvals.presentation import rows
+from approvals.requests import Request, reviewer
+
+LISTED = 200
+
+
+@never_cache
+@require_safe
+def trusted(request: Request) -> HttpResponse:
+    """What is not asked for at present, and by whose word."""
+    reviewer(request)
+    grants = permissions.visible_grants(request.user).filter(TrustGrant.live()).select_related("granted_by")
+    found = [
+        {
+            "grant": grant,
+            "scope": rows(grant.scope),
+            "may_revoke": permissions.may_revoke(request.user, grant),
+            "call": call,
+        }
+        for grant in grants.prefetch_related("decisions__call__requested_by")[:LISTED]
+        for call in [next(decision.call for decision in grant.decisions.all())]
+    ]
+    return render(request, "trusted.html", {"found": found, "ended": "ended" in request.GET})
+
+
+@never_cache
+@require_POST
+def revoke(request: Request, grant_id: UUID) -> HttpResponse:
+    """End trust; from now on its calls are asked for again."""
+    reviewer(request)
+    grant = permissions.visible_grants(request.user).filter(pk=grant_id).first()
+    if grant is None:
+        raise Http404("There is no such trust, or it is not yours to see.")
+    if not permissions.may_revoke(request.user, grant):
+        raise PermissionDenied("Only those who may give this trust may end it.")
+    ended = not trust.revoke(grant.pk, grant.session, request.user)
+    return redirect(f"{reverse('approvals:trusted')}{'?ended' if ended else ''}")
