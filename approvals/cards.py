@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from approvals import permissions
 from approvals.actions import settlements
 from approvals.errors import Refusal
+from approvals.lists import ListRow, desk_rows
 from approvals.models import Decision, Tool, ToolCall
 from approvals.presentation import Row, mark, raw, rows, span
 from approvals.states import Choice, Status
@@ -95,6 +96,11 @@ class Card:
     def missing(self) -> str:
         left = self.call.quorum - self.call.approvals
         return f"{number(left)} more {'has' if left == 1 else 'have'} to"
+
+    @cached_property
+    def row(self) -> ListRow:
+        """The call as the list has it: who looks, and who has taken it."""
+        return desk_rows([self.call], self.user)[0]
 
     @cached_property
     def refusal(self) -> Refusal | None:

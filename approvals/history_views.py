@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from approvals.lists import list_rows
-from approvals.requests import Request, calls_of, reviewer
+from approvals.requests import Request, as_uuid, calls_of, reviewer
 from approvals.states import Status
 
 PAGE = 50
@@ -39,7 +37,7 @@ def history(request: Request) -> HttpResponse:
     status = request.GET.get("status", "")
     if status in Status.values:
         calls = calls.filter(status=status)
-    if before := _uuid(request.GET.get("before", "")):
+    if before := as_uuid(request.GET.get("before", "")):
         calls = calls.filter(pk__lt=before)
     found = list(calls[: PAGE + 1])
     context = {
@@ -50,10 +48,3 @@ def history(request: Request) -> HttpResponse:
         "filters": FILTERS,
     }
     return render(request, "history.html", context)
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

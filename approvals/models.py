@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now
 
 from approvals.fields import CanonicalJSONField, JSONTextField
@@ -162,6 +162,12 @@ class TrustGrant(models.Model):
         return Q(revoked_at=None, expires_at__gt=Now()) & (Q(max_uses=None) | Q(uses__lt=F("max_uses")))
 
 
+URGENCY = Case(
+    When(risk=Risk.HIGH, then=Value(1)), When(risk=Risk.MEDIUM, then=Value(2)), default=Value(3)
+) - Case(When(escalated=True, then=Value(1)), default=Value(0))
+"""Risk first; what has waited for half of its time counts as one step riskier."""
+
+
 class ToolCall(models.Model):
     """One call the model made: a row of the ledger. Its lifecycle is in states.py."""
 
@@ -206,6 +212,25 @@ class ToolCall(models.Model):
     )
     trust = models.ForeignKey(TrustGrant, models.SET_NULL, null=True, blank=True, related_name="calls")
     expires_at = models.DateTimeField(null=True)
+    halfway_at = models.DateTimeField(null=True, help_text="When half of its time to be decided is over.")
+    escalated = models.BooleanField(
+        default=False, db_default=False, help_text="Half of its time is over, and it still waits."
+    )
+    urgency = models.GeneratedField(
+        expression=URGENCY,
+        output_field=models.PositiveSmallIntegerField(),
+        db_persist=True,
+        help_text="Where it stands in the queue; lower comes first.",
+    )
+    taken_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Who looks after it, so that others need not; anybody may still decide.",
+    )
+    taken_until = models.DateTimeField(null=True)
     decided_at = models.DateTimeField(null=True)
     executable_for = models.DurationField(null=True, help_text="How long an approval stays usable.")
     executable_until = models.DateTimeField(null=True)
@@ -228,7 +253,12 @@ class ToolCall(models.Model):
                 name="call_limits",
                 condition=Q(status__in=["pending", "denied"]),
             ),
-            models.Index(fields=["requested_at"], name="call_pending", condition=Q(status="pending")),
+            models.Index(
+                fields=["urgency", "requested_at", "id"], name="call_queue", condition=Q(status="pending")
+            ),
+            models.Index(
+                fields=["halfway_at"], name="call_halfway", condition=Q(status="pending", escalated=False)
+            ),
             models.Index(fields=["expires_at"], name="call_expires", condition=Q(status="pending")),
             models.Index(fields=["started_at"], name="call_started", condition=Q(status="started")),
             models.Index(fields=["finished_at"], name="call_unknown", condition=Q(status="unknown")),
@@ -271,6 +301,7 @@ class Decision(models.Model):
     version = models.PositiveIntegerField()
     round = models.PositiveSmallIntegerField(default=1, db_default=1)
     grant = models.ForeignKey(TrustGrant, models.SET_NULL, null=True, blank=True, related_name="decisions")
+    batch = models.UUIDField(null=True, blank=True, help_text="Of calls that were decided together.")
     at = models.DateTimeField(db_default=Now(), editable=False)
     undone_at = models.DateTimeField(null=True, blank=True, help_text="It counts no more from then on.")
 
@@ -286,6 +317,9 @@ class Decision(models.Model):
                 name="decision_once_a_person_and_round",
             ),
         ]
+        indexes: ClassVar = [
+            models.Index(fields=["batch"], name="decision_batch", condition=Q(batch__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_choice_display()} by {self.by}"
@@ -300,6 +334,17 @@ def _decision() -> models.QuerySet[Decision]:
 
 
 _DECISION = Select(_decision)
+
+
+class Attention(models.Model):
+    """Which call a reviewer looks at just now; one row a person."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    call = models.ForeignKey(ToolCall, models.CASCADE, related_name="looks")
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.user} at {self.call_id}"
 
 
 class AuditEntry(models.Model):

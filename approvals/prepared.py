@@ -139,7 +139,12 @@ class Insert(_Statement):
         query = InsertQuery(self._model)
         automatic = self._model._meta.auto_field
         query.insert_values(
-            [each for each in self._model._meta.concrete_fields if each is not automatic], [row]
+            [
+                each
+                for each in self._model._meta.concrete_fields
+                if each is not automatic and not each.generated
+            ],
+            [row],
         )
         [(sql, params)] = query.get_compiler(connection.alias).as_sql()
         if fixed := slots.keys() - {each.name for each in params if isinstance(each, Slot)}:
@@ -158,7 +163,7 @@ def _columns(model: type[Model], given: frozenset[str]) -> list[str]:
 
 def _by_database(field: Field[Any, Any]) -> bool:
     """Only the database knows the value. A default in Python goes first: that of the database is for older code."""
-    return field.has_db_default() and not field.has_default()
+    return field.generated or (field.has_db_default() and not field.has_default())
 
 
 def _typed(model: type[Model], changes: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
@@ -36,5 +37,12 @@ def reviewer(request: Request) -> None:
 
 def calls_of(request: Request) -> QuerySet[ToolCall]:
     """The calls that this person sees, with what lists and cards tell of them."""
-    calls = permissions.visible_calls(request.user).select_related("requested_by")
+    calls = permissions.visible_calls(request.user).select_related("requested_by", "taken_by")
     return calls.prefetch_related("decisions__by")
+
+
+def as_uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

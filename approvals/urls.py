@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from approvals import history_views, trust_views, views
+from approvals import attention_views, history_views, together_views, trust_views, views
 
 app_name = "approvals"
 urlpatterns = [
@@ -11,7 +11,13 @@ urlpatterns = [
     path("trust/", trust_views.trusted, name="trusted"),
     path("trust/<uuid:grant_id>/revoke", trust_views.revoke, name="revoke"),
     path("count/", views.count, name="count"),
+    path("favicon.svg", attention_views.favicon, name="favicon"),
+    path("together/", together_views.show, name="together"),
+    path("together/decide", together_views.decide, name="decide_together"),
+    path("together/<uuid:batch>/undo", together_views.undo, name="undo_together"),
     path("<uuid:call_id>/", views.call, name="call"),
+    path("<uuid:call_id>/look", attention_views.look, name="look"),
+    path("<uuid:call_id>/take", attention_views.take, name="take"),
     path("<uuid:call_id>/decide", views.decide, name="decide"),
     path("<uuid:call_id>/undo", views.undo, name="undo"),
     path("<uuid:call_id>/settle", views.settle, name="settle"),

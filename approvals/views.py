@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
@@ -18,6 +16,7 @@ from approvals.actions import decisions, settlements, undoing
 from approvals.actions.decisions import Ruling
 from approvals.actions.settlements import Settlement
 from approvals.cards import Card
+from approvals.desk_page import INCOMPLETE, page, queue_list
 from approvals.errors import (
     CommentRequired,
     ConfirmRequired,
@@ -26,41 +25,49 @@ from approvals.errors import (
     NotTrustable,
     Refusal,
 )
-from approvals.lists import list_rows
 from approvals.models import ToolCall
-from approvals.requests import Request, calls_of, reviewer, wants
-from approvals.states import Choice, Outcome, Status
+from approvals.queue_list import QueueList
+from approvals.requests import Request, as_uuid, calls_of, reviewer, wants
+from approvals.states import Choice, Outcome
 
-LATELY = 10
-LISTED = 200  # waiting calls in the list, oldest first; nobody works through more at once
-INCOMPLETE = "The form was not complete. Reload the page and decide again."
-
-
-def _pending(request: Request) -> QuerySet[ToolCall]:
-    return calls_of(request).filter(status=Status.PENDING).order_by("requested_at", "pk")
-
-
-def _unknown(request: Request) -> QuerySet[ToolCall]:
-    """Calls that a person has to settle; an agent waits for each."""
-    return calls_of(request).filter(status=Status.UNKNOWN).order_by("finished_at", "pk")
-
-
-def _next(request: Request) -> ToolCall | None:
-    return _pending(request).first() or _unknown(request).first()
+MOST_CHANGED = 50  # rows fetched by themselves; for more, pages fetch the list
 
 
 @never_cache
 @require_safe
 def queue(request: Request) -> HttpResponse:
-    """The queue, with the oldest waiting call beside it."""
+    """The queue, with the most urgent waiting call beside it."""
     reviewer(request)
+    calls = queue_list(request)
     if wants(request, "queue-list"):
-        return render(request, "queue.html#list", _list(request, request.GET.get("selected", "")))
-    oldest = _next(request)
-    card = Card(oldest, request.user) if oldest else None
+        return _list(request, calls)
+    first = calls.next()
+    card = Card(first, request.user) if first else None
     if wants(request, "desk-detail"):
-        return render(request, "queue.html#detail", {"card": card}) if card else HttpResponse(status=204)
-    return _page(request, card, chosen=False)
+        context = {"card": card, "list": calls}
+        return render(request, "queue.html#detail", context) if card else HttpResponse(status=204)
+    return page(request, calls, card=card)
+
+
+def _list(request: Request, calls: QueueList) -> HttpResponse:
+    """The list; only the rows of `changed`, where the page asks for these; nothing where it has them all."""
+    if ids := _changed(request):
+        return render(request, "queue.html#changed", {"list": calls, "rows": calls.changed(ids)})
+    if _shows(request.GET.get("shown", ""), calls):
+        return HttpResponse(status=204)
+    return render(request, "queue.html#list", {"list": calls, "selected": request.GET.get("selected", "")})
+
+
+def _shows(given: str, calls: QueueList) -> bool:
+    """Whether the page has it all: how many rows it shows, their stamp, and whether its list is cut."""
+    number, stamp, cut = (given.split("-") + ["", ""])[:3]
+    sound = number.isascii() and number.isdecimal() and len(number) < 5
+    return sound and calls.shows(int(number), stamp, cut=cut == "cut")
+
+
+def _changed(request: Request) -> list[UUID]:
+    given = request.GET.get("changed", "").split(",")[:MOST_CHANGED]
+    return [found for text in given if (found := as_uuid(text))]
 
 
 @never_cache
@@ -71,7 +78,7 @@ def call(request: Request, call_id: UUID) -> HttpResponse:
     card = Card(_find(request, call_id), request.user)
     card.form = card.opened(request.GET.get("form", ""))
     if not wants(request, "desk-detail"):
-        return _page(request, card, chosen=True)
+        return page(request, queue_list(request), card=card, chosen=True)
     if request.GET.get("seen") == card.seen:
         return HttpResponse(status=204)
     return render(request, "queue.html#detail", {"card": card, "chosen": True})
@@ -114,10 +121,10 @@ def _act(request: Request, call_id: UUID, act: Callable[[], ToolCall]) -> HttpRe
     status = refused.http_status if refused else 200
     if wants(request, "desk-detail"):
         response = render(request, "queue.html#detail", {"card": card, "chosen": True}, status=status)
-        return trigger_client_event(response, "nod:refresh")
+        return trigger_client_event(response, "nod:refresh", {"calls": [str(call_id)]})
     if status == 200:
         return redirect("approvals:call", call_id)
-    return _page(request, card, chosen=True, status=status)
+    return page(request, queue_list(request), status, card=card, chosen=True)
 
 
 @never_cache
@@ -126,27 +133,6 @@ def count(request: Request) -> HttpResponse:
     """How many calls wait for this person, for the header of pages that show no list."""
     reviewer(request)
     return render(request, "base.html#badge")
-
-
-def _page(request: Request, card: Card | None, *, chosen: bool, status: int = 200) -> HttpResponse:
-    selected = str(card.call.pk) if card else ""
-    context = {**_list(request, selected), "card": card, "chosen": chosen, "live_list": True}
-    return render(request, "queue.html", context, status=status)
-
-
-def _list(request: Request, selected: str) -> dict[str, Any]:
-    waiting = _pending(request)
-    pending = list_rows(waiting[:LISTED])
-    more = waiting.count() - LISTED if len(pending) == LISTED else 0
-    unknown = list_rows(_unknown(request)[:LISTED])
-    lately = calls_of(request).filter(decided_at__isnull=False).order_by("-decided_at")[:LATELY]
-    return {
-        "pending": pending,
-        "more": more,
-        "unknown": unknown,
-        "lately": list_rows(lately),
-        "selected": selected,
-    }
 
 
 def _find(request: Request, call_id: UUID) -> ToolCall:

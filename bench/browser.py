@@ -46,5 +46,9 @@ def _round(alice: Page, rita: Page, number: int) -> float:
     alice.get_by_label("Message").fill(text)
     clicked = time.monotonic()
     alice.get_by_role("button", name="Send").click(no_wait_after=True)
-    rita.locator("#waiting .row", has_text=to).wait_for()
+    # the first call is shown at once; those after it are counted by the bar, so that nothing moves
+    told = rita.locator("#held", has_text=f"{number} new call").or_(
+        rita.locator("#waiting .row", has_text=to)
+    )
+    told.first.wait_for()
     return (time.monotonic() - clicked) * 1000

@@ -26,7 +26,7 @@ GRANT UPDATE (state) ON agents_session TO :role;
 GRANT UPDATE (uses) ON approvals_trustgrant TO :role;
 GRANT UPDATE (last_seen) ON approvals_tool TO :role; -- that it has the tool as it is in the catalogue
 GRANT UPDATE (
-    status, version, fault, why, groups, epoch, executable_until, started_at, finished_at, result
+    status, version, fault, why, groups, epoch, escalated, executable_until, started_at, finished_at, result
 ) ON approvals_toolcall TO :role;
 
 -- Two of these columns move in one way only, whoever writes them: uses of trust are never given back, and the groups

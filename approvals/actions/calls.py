@@ -30,14 +30,18 @@ def ask(judged: Sequence[Judged]) -> None:
     for one in judged:
         call = _row(one, Status.PENDING)
         call.groups = f"|{'|'.join(one.verdict.terms.groups)}|"
-        _ASK.row(call, open_for=one.verdict.terms.open_for)
+        _ASK.row(call, open_for=one.verdict.terms.open_for, half=one.verdict.terms.open_for / 2)
         entries.append(_requested(call))
         entries.append(audit.entry("call.pending", AGENT, call=call, policy=call.policy, why=call.why))
         events.ring(events.APPROVALS, "pending", call=str(call.pk))
     audit.write(*entries)
 
 
-_ASK = Insert(ToolCall, expires_at=Now() + Slot("open_for", DurationField()))
+_ASK = Insert(
+    ToolCall,
+    expires_at=Now() + Slot("open_for", DurationField()),
+    halfway_at=Now() + Slot("half", DurationField()),
+)
 
 
 def block(judged: Judged) -> ToolCall:

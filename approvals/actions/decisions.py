@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -57,6 +58,7 @@ class Ruling:
     trust_for: timedelta | None = None
     trust_uses: int | None = None
     trust_same: tuple[str, ...] = ()
+    batch: UUID | None = None  # of calls that are decided together
 
 
 def decide(call_id: Any, user: User, ruling: Ruling) -> ToolCall:
@@ -134,6 +136,7 @@ def _decide(call: ToolCall, user: User, ruling: Ruling) -> ToolCall:
         version=ruling.version,
         round=call.round,
         grant=grant,
+        batch=ruling.batch,
     )
     _ADD_DECISION.row(decision)
     if approves and call.quorum > 1:
@@ -360,6 +363,8 @@ def _tell(
 ) -> None:
     actor = decision.by.get_username()
     said: dict[str, Any] = {"choice": decision.choice, "comment": decision.comment, "edited": edited}
+    if decision.batch:
+        said["batch"] = str(decision.batch)
     if call.quorum > 1:
         said |= {"approvals": call.approvals, "quorum": call.quorum}
     entries = [

@@ -7,16 +7,20 @@
   const NOT_ALLOWED = 4403;
   const PATIENCE = 5000; // ms in which a server that is there says hello
   let socket, retry, hanging, failures = 0, firedAt = 0, trailing;
+  let rung = new Set(); // the calls that doorbells named since the last refresh; undefined when one named none
 
   function show(state) {
     if (!light || light.dataset.state === state) return;
     light.dataset.state = state;
+    document.body.dataset.live = state;
     light.querySelector(".word").textContent = WORDS[state];
     light.title = WORDS[state];
   }
 
   // At most one refresh in 50 ms; what rings in between makes one more at the end.
-  function refresh() {
+  function refresh(call) {
+    if (call && rung) rung.add(call);
+    else rung = undefined;
     if (trailing) return;
     const wait = firedAt + 50 - performance.now();
     if (wait > 0) {
@@ -29,7 +33,9 @@
     clearTimeout(trailing);
     trailing = undefined;
     firedAt = performance.now();
-    htmx.trigger(document.body, "nod:refresh");
+    const calls = rung && [...rung];
+    rung = new Set();
+    htmx.trigger(document.body, "nod:refresh", { calls });
   }
 
   function connect() {
@@ -48,7 +54,7 @@
       if (message.kind === "text") {
         document.body.dispatchEvent(new CustomEvent("nod:text", { detail: message }));
       } else {
-        refresh();
+        refresh(message.call);
       }
     };
     mine.onclose = ({ code }) => {
@@ -76,7 +82,16 @@
     }, 15000 + Math.random() * 5000);
   }
 
-  window.nodRefresh = refresh;
+  // A socket may hang without closing: when what it rang for cannot be fetched either, it is opened anew.
+  function unheard() {
+    if (!light || light.dataset.state !== "live") return;
+    show(navigator.onLine ? "again" : "off");
+    reconnect();
+  }
+  document.addEventListener("nod:unheard", unheard);
+  ["htmx:sendError", "htmx:timeout"].forEach((name) => document.addEventListener(name, unheard));
+
+  window.nodRefresh = () => refresh();
   window.addEventListener("online", reconnect);
   window.addEventListener("offline", () => show("off"));
   window.addEventListener("pageshow", ({ persisted }) => { if (persisted) { reconnect(); refresh(); } });

@@ -130,5 +130,6 @@
     tick();
   }
   document.addEventListener("htmx:afterSwap", ({ detail }) => arrived(detail.target));
+  nod.arrived = arrived;
   arrived(document);
 })();

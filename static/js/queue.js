@@ -1,14 +1,11 @@
-// The queue: keys, the half second in which nothing can be decided, and which row is chosen.
+// The card: keys, and the half second in which nothing can be decided. The list has list.js.
 (() => {
   const QUIET = 500;
   const $ = (id) => document.getElementById(id);
-  const rows = () => [...document.querySelectorAll("#queue-list #waiting .row")];
   let changedAt = performance.now();
-  let place = 0;
-  let known = new Set(rows().map((row) => row.dataset.call));
 
   // What is being looked at; the same card fetched once more is no new card.
-  const look = () => { const card = $("card"); return card ? `${card.dataset.call} ${card.dataset.seen}` : ""; };
+  const look = () => { const card = $("card"); return card ? `${card.dataset.call ?? card.dataset.together} ${card.dataset.seen}` : ""; };
   let shown = look();
   // A card that is pushed to another place counts as new, too: the pointer may be over another button now.
   const top = () => { const card = $("card"); return card ? Math.round(card.getBoundingClientRect().top + scrollY) : 0; };
@@ -91,21 +88,15 @@
     if (id === "approve-form" && button.matches("form:not(.panel)")) button.requestSubmit();
     else open(id);
   }
-  function move(step) {
-    const all = rows();
-    if (!all.length) return;
-    const at = all.findIndex((row) => row.getAttribute("aria-current"));
-    const next = at < 0 ? Math.min(place, all.length - 1) : Math.min(Math.max(at + step, 0), all.length - 1);
-    if (next !== at) all[next].click();
-    all[next].scrollIntoView({ block: "nearest" });
-  }
   const KEYS = {
     a: () => press("approve-form"),
     d: () => $("deny-form") && press("deny-form"),
     t: () => $("trust-form") && press("trust-form"),
     r: () => { const raw = $("raw"); if (visible(raw)) raw.open = !raw.open; },
-    j: () => move(1),
-    k: () => move(-1),
+    j: () => nodList.move(1),
+    k: () => nodList.move(-1),
+    n: () => nodList.showHeld(),
+    s: () => $("take-form")?.requestSubmit(),
     "?": () => $("keys").showModal(),
   };
   document.addEventListener("keydown", (event) => {
@@ -119,33 +110,10 @@
   });
 
   // --- Around a swap ---
-  document.addEventListener("htmx:configRequest", ({ detail }) => {
-    if (detail.elt.id === "queue-list") detail.parameters.set("selected", $("card")?.dataset.call ?? "");
-  });
-  function choose() {
-    const call = $("card")?.dataset.call;
-    document.querySelectorAll("#queue-list .row").forEach((row) => {
-      if (row.dataset.call === call) row.setAttribute("aria-current", "true");
-      else row.removeAttribute("aria-current");
-    });
-    const at = rows().findIndex((row) => row.dataset.call === call);
-    if (at >= 0) place = at;
-  }
-  function greet() {
-    const fresh = rows().filter((row) => !known.has(row.dataset.call));
-    fresh.forEach((row) => row.parentElement.classList.add("fresh"));
-    if (fresh.length) nod.say(fresh.length === 1 ? `New call: ${fresh[0].querySelector(".tool").textContent}` : `${fresh.length} new calls`);
-    known = new Set(rows().map((row) => row.dataset.call));
-    const count = Number($("pending").dataset.count);
-    document.title = `${count ? `(${count}) ` : ""}Approvals · Nod`;
-  }
   document.addEventListener("htmx:afterSwap", ({ detail }) => {
     preview();
     if ($("bar-row") && !openPanel()) $("bar-row").hidden = false; // the form that was open has done its work
     if (shown !== (shown = look())) { changedAt = performance.now(); stood = top(); }
-    choose();
     if (detail.target.id === "desk-detail" && $("outcome")) nod.say($("outcome").textContent.replace(/\s+/g, " ").trim());
   });
-  document.addEventListener("htmx:afterSettle", ({ detail }) => { if (detail.target.id === "queue-list") greet(); });
-  choose();
 })();

@@ -8,7 +8,7 @@ import psutil
 from playwright.sync_api import Page, WebSocketRoute, expect
 
 from tests.e2e.conftest import SignIn
-from tests.e2e.test_journey import address, open_call, say, sent
+from tests.e2e.test_journey import address, arrives, open_call, say, sent
 from tests.system import System
 
 POLLED = 21_000  # ms: a page asks by itself every 15 to 20 s
@@ -38,7 +38,7 @@ def test_a_doorbell_that_is_lost(nod: System, sign_in: SignIn) -> None:
     live(rita)
     say(alice, f"Email {to} about the launch")
     asked = time.monotonic()
-    expect(rita.locator("#waiting .row", has_text=to)).to_be_visible(timeout=POLLED)
+    arrives(rita, to, POLLED)
     open_call(rita, to)
     rita.get_by_role("button", name="Approve").click()
     expect(alice.locator(".words").last).to_contain_text(f"Email sent to {to}")
@@ -69,7 +69,7 @@ def ask_and_approve(nod: System, rita: Page, alice: Page) -> None:
     """From one open page to the other and back; no doorbell has to come, only the pages' own looks."""
     to = address()
     say(alice, f"Email {to} about the launch")
-    expect(rita.locator("#waiting .row", has_text=to)).to_be_visible(timeout=POLLED)
+    arrives(rita, to, POLLED)
     open_call(rita, to)
     rita.get_by_role("button", name="Approve").click()
     expect(alice.locator(".words").last).to_contain_text(f"Email sent to {to}", timeout=POLLED)
@@ -84,5 +84,5 @@ def test_a_laptop_that_was_without_network(nod: System, sign_in: SignIn) -> None
     expect(alice.locator(".call .state")).to_contain_text("Waiting for")
     expect(rita.locator("#waiting .row", has_text=to)).to_have_count(0)
     rita.context.set_offline(False)
-    expect(rita.locator("#waiting .row", has_text=to)).to_be_visible(timeout=HEALED)
+    arrives(rita, to, HEALED)
     live(rita)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import SignIn
-from tests.e2e.test_journey import address, open_call, say, sent
+from tests.e2e.test_journey import address, arrives, open_call, say, sent
 from tests.system import System
 
 
@@ -13,7 +13,7 @@ def test_it_still_waits_after_a_restart_and_finishes(nod: System, sign_in: SignI
     to = address()
     alice, rita = sign_in("alice"), sign_in("rita", "/approvals/")
     say(alice, f"Email {to} about the launch")
-    expect(rita.locator("#waiting .row", has_text=to)).to_be_visible()
+    arrives(rita, to)
     nod.restart()
     open_call(rita, to)
     rita.get_by_role("button", name="Approve").click()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import SignIn, type_name_and_password
-from tests.e2e.test_journey import QUIET, address, card_of, open_call, say, sent
+from tests.e2e.test_journey import QUIET, address, arrives, card_of, open_call, say, sent
 from tests.system import System
 
 OWN = {"viewport": {"width": 1280, "height": 800}}  # a browser of its own, since its person signs out
@@ -76,7 +76,10 @@ def test_a_stop_is_not_lost_among_refreshes(nod: System, sign_in: SignIn) -> Non
 
 def test_a_key_never_decides_the_call_that_was_left(nod: System, sign_in: SignIn) -> None:
     rita, alice, first, second = sign_in("rita", "/approvals/"), sign_in("alice"), address(), address()
-    say(alice, f"email {first} and {second} about the launch")
+    other = sign_in("alice", "/chat/")
+    say(alice, f"Email {first} about the launch of {first}")
+    say(other, f"Email {second} about the launch of {second}")
+    arrives(rita, second)
     open_call(rita, first)
     decided: list[str] = []
     rita.on("request", lambda request: decided.append(request.url) if "/decide" in request.url else None)
@@ -99,7 +102,10 @@ def test_a_key_never_decides_the_call_that_was_left(nod: System, sign_in: SignIn
 
 def test_a_choice_that_fails_says_so(sign_in: SignIn) -> None:
     rita, alice, first, second = sign_in("rita", "/approvals/"), sign_in("alice"), address(), address()
-    say(alice, f"email {first} and {second} about the launch")
+    other = sign_in("alice", "/chat/")
+    say(alice, f"Email {first} about the launch of {first}")
+    say(other, f"Email {second} about the launch of {second}")
+    arrives(rita, second)
     open_call(rita, first)
     row = rita.locator("#waiting .row", has_text=second)
     call = row.get_attribute("data-call")

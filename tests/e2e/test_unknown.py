@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import SignIn
-from tests.e2e.test_journey import QUIET, address, open_call, say, sent
+from tests.e2e.test_journey import QUIET, address, arrives, open_call, say, sent
 from tests.system import System
 
 SOON = 30_000  # ms until it has to be on the page
@@ -32,8 +32,7 @@ def test_it_asks_whether_it_happened(nod: System, sign_in: SignIn, killed_at: Ca
     open_call(rita, to)
     killed_at(alice, "acted")
     rita.get_by_role("button", name="Approve").click()
-    row = rita.locator("#waiting .row", has_text=to)
-    expect(row).to_contain_text("Did it happen?", timeout=SOON)
+    expect(arrives(rita, to, SOON)).to_contain_text("Did it happen?")
     expect(alice.locator(".call .state")).to_contain_text("Outcome unknown")
     assert sent(nod, to) == 1, "the worker died behind the effect"
     settle(rita, to, "It happened", "It is in the outbox.")
@@ -49,7 +48,7 @@ def test_it_gives_up_what_did_not_happen(
     open_call(rita, to)
     killed_at(alice, "started")
     rita.get_by_role("button", name="Approve").click()
-    expect(rita.locator("#waiting .row", has_text=to)).to_contain_text("Did it happen?", timeout=SOON)
+    expect(arrives(rita, to, SOON)).to_contain_text("Did it happen?")
     assert sent(nod, to) == 0, "the worker died before the effect"
     settle(rita, to, "Give it up", "It is too late for this mail.")
     expect(alice.locator(".words").last).to_contain_text("It is too late for this mail.")
