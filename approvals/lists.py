@@ -24,6 +24,7 @@ class ListRow:
     deceptive: bool
     state: State
     left: str
+    plain: str = ""  # the summary, for what is not a page
 
     @property
     def at(self) -> datetime:
@@ -50,6 +51,7 @@ def list_rows(calls: Iterable[ToolCall]) -> list[ListRow]:
             summary=mark(summary(call.arguments)),
             deceptive=_deceptive(call),
             state=state(call),
+            plain=summary(call.arguments),
             left=f"{span(call.expires_at - now)} left" if call.expires_at else "",
         )
         for call in calls

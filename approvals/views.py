@@ -28,7 +28,7 @@ from approvals.errors import (
 )
 from approvals.lists import list_rows
 from approvals.models import ToolCall
-from approvals.requests import Request, calls_of, reviewer, wants
+from approvals.requests import Request, calls_of, records_of, reviewer, wants
 from approvals.states import Choice, Outcome, Status
 
 LATELY = 10
@@ -150,7 +150,7 @@ def _list(request: Request, selected: str) -> dict[str, Any]:
 
 
 def _find(request: Request, call_id: UUID) -> ToolCall:
-    found = calls_of(request).filter(pk=call_id).first()
+    found = records_of(request).filter(pk=call_id).first()
     if found is None:
         raise Http404("There is no such call, or it is not yours to see.")
     return found
