@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from datetime import UTC, datetime
 
 from playwright.sync_api import Page, expect
@@ -17,14 +18,14 @@ def figure(page: Page, name: str) -> int:
     return int(text.split()[-1].replace(",", ""))
 
 
-def remys(page: Page) -> dict[str, int]:
-    """Remy's row of the table, by its headings."""
+def remys(page: Page) -> Counter[str]:
+    """Remy's row of the table, by its headings; nothing while there is none."""
     row = page.locator("#reviewer-table tbody tr", has=page.get_by_role("rowheader", name="remy", exact=True))
     heads = page.locator("#reviewer-table thead th").all_inner_texts()
     if not row.count():
-        return dict.fromkeys(heads, 0)
+        return Counter()
     cells = row.locator("td").all_inner_texts()
-    return {head: int(cell.split()[0]) for head, cell in zip(heads[1:-2], cells[:-2], strict=True)}
+    return Counter({head: int(cell.split()[0]) for head, cell in zip(heads[1:-2], cells[:-2], strict=True)})
 
 
 def show(page: Page) -> None:
