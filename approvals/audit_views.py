@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,13 +10,12 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
-from django.utils.dateparse import parse_date
 from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from approvals import permissions
+from approvals.days import day, problem, within
 from approvals.fields import storable
 from approvals.models import AuditEntry
 from approvals.presentation import mark
@@ -69,13 +67,13 @@ def trail(request: HttpRequest) -> HttpResponse:
     """The newest entries that fit what was asked for, 100 a page."""
     if not permissions.may_audit(request.user):
         raise PermissionDenied("Only administrators read the audit trail.")
-    asked, problem = _asked(request)
+    asked, wrong = _asked(request)
     found = list(_search(asked)[: PAGE + 1])
     context = {
         "entries": [_shown(entry) for entry in found[:PAGE]],
         "older": found[PAGE - 1].seq if len(found) > PAGE else None,
         "asked": asked,
-        "problem": problem,
+        "problem": wrong,
         "kinds": KINDS,
         "query": _kept(request),
     }
@@ -92,25 +90,14 @@ def _asked(request: HttpRequest) -> tuple[dict[str, Any], str]:
     given = {name: storable(request.GET.get(name, "").strip()) for name in ("q", "kind", "since", "until")}
     before = request.GET.get("before", "")
     asked: dict[str, Any] = {**given, "before": int(before) if _number(before) else None}
-    problem = ""
+    wrong = problem(given["since"], given["until"])
     for name in ("since", "until"):
-        if given[name] and _day(given[name]) is None:
-            asked[name], problem = "", f"“{given[name]}” is no date. Write it as 2026-03-31."
-    return asked, problem
+        asked[name] = given[name] if day(given[name]) else ""
+    return asked, wrong
 
 
 def _number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) < 19
-
-
-def _day(text: str) -> datetime | None:
-    try:
-        day = parse_date(text)
-    except ValueError:
-        return None
-    if day and not 1 < day.year < 9999:
-        return None
-    return timezone.make_aware(datetime.combine(day, time())) if day else None
 
 
 def _search(asked: dict[str, Any]) -> QuerySet[AuditEntry]:
@@ -122,13 +109,7 @@ def _search(asked: dict[str, Any]) -> QuerySet[AuditEntry]:
     if words := asked["q"]:
         exact = Q(session=words) | Q(call=words) | Q(actor=words) | Q(tool=words) | Q(digest=words)
         entries = entries.filter(exact)
-    if asked["since"]:
-        entries = entries.filter(at__gte=_day(asked["since"]))
-    if asked["until"]:
-        day = _day(asked["until"])
-        assert day is not None
-        entries = entries.filter(at__lt=day + timedelta(days=1))
-    return entries
+    return entries.filter(within("at", asked["since"], asked["until"]))
 
 
 def _shown(entry: AuditEntry) -> dict[str, Any]:

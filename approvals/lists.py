@@ -38,6 +38,11 @@ class ListRow:
     waits_for: str = ""  # whom, where it is not the reader
 
     @property
+    def plain(self) -> str:
+        """The summary, for what is not a page."""
+        return summary(self.call.arguments)
+
+    @property
     def at(self) -> datetime:
         return self.call.decided_at or self.call.finished_at or self.call.requested_at
 

@@ -263,6 +263,11 @@ class ToolCall(models.Model):
             models.Index(fields=["started_at"], name="call_started", condition=Q(status="started")),
             models.Index(fields=["finished_at"], name="call_unknown", condition=Q(status="unknown")),
             models.Index(fields=["executable_until"], name="call_lapses", condition=Q(status="approved")),
+            # For the figures of a period (insights.py).
+            models.Index(fields=["requested_at"], name="call_requested"),
+            models.Index(
+                fields=["finished_at"], name="call_ended", condition=Q(status__in=["expired", "cancelled"])
+            ),
         ]
 
     def __str__(self) -> str:

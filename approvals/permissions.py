@@ -83,6 +83,17 @@ def visible_calls(user: Person) -> QuerySet[ToolCall]:
     return asked.filter(mine)
 
 
+def recorded_calls(user: Person) -> QuerySet[ToolCall]:
+    """What the person may look up: `visible_calls`; administrators and auditors also what nobody was asked about,
+    because a policy blocked or allowed it or it was trusted. Looking it up lets nobody decide it."""
+    return ToolCall.objects.all() if sees_unasked(user) else visible_calls(user)
+
+
+def sees_unasked(user: Person) -> bool:
+    """May look up calls that nobody was asked about."""
+    return may_review(user) and bool(group_names(user) & SEE_ALL)
+
+
 def visible_grants(user: Person) -> QuerySet[TrustGrant]:
     """The trust that was given on calls which the person sees, also where it has ended."""
     calls = visible_calls(user).values("pk")

@@ -37,8 +37,16 @@ def reviewer(request: Request) -> None:
 
 def calls_of(request: Request) -> QuerySet[ToolCall]:
     """The calls that this person sees, with what lists and cards tell of them."""
-    calls = permissions.visible_calls(request.user).select_related("requested_by", "taken_by")
-    return calls.prefetch_related("decisions__by")
+    return _with_people(permissions.visible_calls(request.user))
+
+
+def records_of(request: Request) -> QuerySet[ToolCall]:
+    """The calls that this person may look up, told the same way."""
+    return _with_people(permissions.recorded_calls(request.user))
+
+
+def _with_people(calls: QuerySet[ToolCall]) -> QuerySet[ToolCall]:
+    return calls.select_related("requested_by", "taken_by").prefetch_related("decisions__by")
 
 
 def as_uuid(text: str) -> UUID | None:

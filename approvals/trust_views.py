@@ -8,14 +8,15 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import permissions
 from approvals.actions import trust
 from approvals.models import TrustGrant
-from approvals.presentation import rows
-from approvals.requests import Request, reviewer
+from approvals.presentation import rows, span
+from approvals.requests import Request, reviewer, wants
 
 LISTED = 200
 
@@ -25,6 +26,7 @@ LISTED = 200
 def trusted(request: Request) -> HttpResponse:
     """What is not asked for at present, and by whose word."""
     reviewer(request)
+    now = timezone.now()
     grants = permissions.visible_grants(request.user).filter(TrustGrant.live()).select_related("granted_by")
     found = [
         {
@@ -32,11 +34,13 @@ def trusted(request: Request) -> HttpResponse:
             "scope": rows(grant.scope),
             "may_revoke": permissions.may_revoke(request.user, grant),
             "call": call,
+            "left": span(grant.expires_at - now),
         }
         for grant in grants.prefetch_related("decisions__call__requested_by")[:LISTED]
         for call in [next(decision.call for decision in grant.decisions.all())]
     ]
-    return render(request, "trusted.html", {"found": found, "ended": "ended" in request.GET})
+    page = "trusted.html#grants" if wants(request, "grants") else "trusted.html"
+    return render(request, page, {"found": found, "ended": "ended" in request.GET})
 
 
 @never_cache

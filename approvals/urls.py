@@ -8,6 +8,7 @@ app_name = "approvals"
 urlpatterns = [
     path("", views.queue, name="queue"),
     path("history/", history_views.history, name="history"),
+    path("history/export.csv", history_views.export, name="history-export"),
     path("trust/", trust_views.trusted, name="trusted"),
     path("trust/<uuid:grant_id>/revoke", trust_views.revoke, name="revoke"),
     path("count/", views.count, name="count"),

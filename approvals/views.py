@@ -27,7 +27,7 @@ from approvals.errors import (
 )
 from approvals.models import ToolCall
 from approvals.queue_list import QueueList
-from approvals.requests import Request, as_uuid, calls_of, reviewer, wants
+from approvals.requests import Request, as_uuid, records_of, reviewer, wants
 from approvals.states import Choice, Outcome
 
 MOST_CHANGED = 50  # rows fetched by themselves; for more, pages fetch the list
@@ -136,7 +136,7 @@ def count(request: Request) -> HttpResponse:
 
 
 def _find(request: Request, call_id: UUID) -> ToolCall:
-    found = calls_of(request).filter(pk=call_id).first()
+    found = records_of(request).filter(pk=call_id).first()
     if found is None:
         raise Http404("There is no such call, or it is not yours to see.")
     return found

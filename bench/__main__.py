@@ -8,12 +8,24 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import audit_cost, browser, cycle, latency, memory, paused, policies, race, saturated, throughput
+from bench import (
+    audit_cost,
+    browser,
+    cycle,
+    insights,
+    latency,
+    memory,
+    paused,
+    policies,
+    race,
+    saturated,
+    throughput,
+)
 from bench.stats import Row, table
 from bench.system import systems
 from tests.postgres import end_on_signals
 
-PARTS = ("browser", "system", "cycle", "race", "audit", "policies", "paused")
+PARTS = ("browser", "system", "cycle", "race", "audit", "policies", "insights", "paused")
 RACE = {"sqlite": 400, "postgresql": 1500}  # calls
 OUT = Path(__file__).resolve().parent.parent / "var" / "bench"
 
@@ -47,6 +59,8 @@ def _part(part: str, databases: list[str], options: argparse.Namespace) -> Any:
         return {kind: _print(f"{kind}: a decision's audit", audit_cost.measure(kind)) for kind in databases}
     if part == "policies":
         return {kind: _policies(kind) for kind in databases}
+    if part == "insights":
+        return {kind: _print(f"{kind}: the page of figures", insights.measure(kind)) for kind in databases}
     if part == "browser":
         title = "sqlite, Chromium: how long people wait, ms"
         return _print(title, browser.measure(options.browser_rounds))

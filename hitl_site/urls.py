@@ -6,6 +6,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 
 from agents.views import outbox
+from approvals import insights_views
 from approvals.audit_views import trail
 from hitl_site import health, views
 from hitl_site.api import urls as api_urls
@@ -20,6 +21,7 @@ urlpatterns = [
     path("logout/", LogoutView.as_view(), name="logout"),
     path("chat/", include("agents.urls")),
     path("approvals/", include("approvals.urls")),
+    path("insights/", insights_views.page, name="insights"),
     path("audit/", trail, name="audit"),
     path("admin/", admin.site.urls),
     path("api/v1/", api_urls()),

@@ -1,0 +1,197 @@
+"""Looking back: who sees what, what can be asked for, the file, and what is trusted at present."""
+
+from __future__ import annotations
+
+import csv
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from django.utils import timezone
+
+from approvals import permissions
+from approvals.actions import trust as trust_actions
+from approvals.history_views import harmless
+from approvals.models import ToolCall, TrustGrant
+from approvals.permissions import AUDITORS
+from approvals.states import Choice, Effect, Status
+from tests import desk
+from tests.desk import asks, chat, pending
+from tests.integration.test_queue_pages import ask, htmx, page_of, settle, text
+
+HISTORY = "/approvals/history/"
+FILE = "/approvals/history/export.csv"
+TRUST = "/approvals/trust/"
+
+
+def as_one(person):
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+@pytest.fixture
+def auditor(desk):
+    user = User.objects.create_user("audrey")
+    user.groups.add(Group.objects.get(name=AUDITORS))
+    return user
+
+
+@pytest.fixture
+def blocked(alice):
+    return ask(
+        alice,
+        status=Status.BLOCKED,
+        effect=Effect.BLOCK,
+        groups="",
+        policy="Never mail outside",
+        why="not ours",
+    )
+
+
+@pytest.fixture
+def allowed(alice):
+    return ask(alice, status=Status.SUCCEEDED, effect=Effect.ALLOW, groups="", policy="Allow reading")
+
+
+# --- Who ---------------------------------------------------------------------------------------------------
+def test_what_nobody_was_asked_about_is_for_administrators_and_auditors(
+    alice, rita, admin, auditor, blocked, allowed
+):
+    asked = ask(alice)
+    for person in (admin, auditor):
+        assert set(permissions.recorded_calls(person)) == {asked, blocked, allowed}
+        assert permissions.sees_unasked(person)
+    assert set(permissions.recorded_calls(rita)) == {asked}
+    for person in (alice, User.objects.create_user("zoe")):
+        assert not permissions.recorded_calls(person).exists()
+    assert not permissions.sees_unasked(rita)
+
+
+def test_the_list_and_the_page_keep_to_that(rita, admin, auditor, blocked, allowed):
+    for call in (blocked, allowed):
+        assert page_of(call) not in text(as_one(rita).get(HISTORY))
+        assert as_one(rita).get(page_of(call)).status_code == 404
+        for person in (admin, auditor):
+            assert page_of(call) in text(as_one(person).get(HISTORY))
+            assert as_one(person).get(page_of(call)).status_code == 200
+
+
+def test_a_call_that_nobody_was_asked_about_says_why(admin, blocked, allowed):
+    html = text(as_one(admin).get(page_of(blocked)))
+    assert "Blocked by <b>Never mail outside</b>: not ours" in html
+    assert "It did not run." in html and "deny-form" not in html
+    html = text(as_one(admin).get(page_of(allowed)))
+    assert "Not asked for: allowed by <b>Allow reading</b>" in html
+
+
+def test_a_trusted_call_names_who_trusted_it(model, alice, rita, admin):
+    model.play(asks(to="a@example.com"), asks(to="b@example.com"), "Done.")
+    desk.trust(pending(chat(alice)), rita)
+    desk.work()
+    [used] = ToolCall.objects.filter(trust__isnull=False)
+    assert "Not asked for: <b>rita</b> trusted <code>send_email</code>" in text(
+        as_one(admin).get(page_of(used))
+    )
+
+
+def test_seeing_a_record_lets_nobody_decide_it(admin, blocked):
+    for what in ("decide", "undo", "settle"):
+        sent = {
+            "choice": "approve",
+            "version": blocked.version,
+            "digest": blocked.digest,
+            "outcome": "happened",
+        }
+        response = as_one(admin).post(f"{page_of(blocked)}{what}", {**sent, "comment": "x"})
+        assert response.status_code in (403, 404, 409)
+    blocked.refresh_from_db()
+    assert blocked.status == Status.BLOCKED
+
+
+# --- What --------------------------------------------------------------------------------------------------
+def test_it_finds_by_tool_agent_person_and_day(alice, bob, rita, remy):
+    old = ask(alice, requested_at=timezone.now() - timedelta(days=9))
+    other = ask(bob, tool="delete_files", agent="clerk", arguments={"paths": ["a"]})
+    settle(old, rita)
+    settle(other, remy, Choice.DENY, Status.DENIED)
+    client, today = as_one(rita), timezone.now().date()
+    for query, found in {
+        "": {old, other},
+        "tool=send_email": {old},
+        "agent=clerk": {other},
+        "person=bob": {other},
+        "person=rita": {old},
+        "person=remy&status=denied": {other},
+        "person=remy&tool=send_email": set(),
+        f"since={today - timedelta(days=1)}": {other},
+        f"until={today - timedelta(days=1)}": {old},
+        f"since={today - timedelta(days=9)}&until={today}": {old, other},
+    }.items():
+        html = text(client.get(f"{HISTORY}?{query}"))
+        assert {call for call in (old, other) if page_of(call) in html} == found, query
+
+
+def test_filters_for_what_was_not_asked(rita, admin, blocked, allowed):
+    html = text(as_one(admin).get(f"{HISTORY}?status=blocked"))
+    assert page_of(blocked) in html and page_of(allowed) not in html
+    html = text(as_one(admin).get(f"{HISTORY}?status=unasked"))
+    assert page_of(allowed) in html and page_of(blocked) not in html
+    assert "Not asked" not in text(as_one(rita).get(HISTORY))
+
+
+def test_a_filter_stays_while_another_is_chosen(rita, alice):
+    settle(ask(alice), rita)
+    assert 'href="?status=denied&amp;tool=send_email"' in text(as_one(rita).get(f"{HISTORY}?tool=send_email"))
+
+
+def test_it_says_what_is_no_date(rita):
+    assert "is no date" in text(as_one(rita).get(f"{HISTORY}?since=yesterday"))
+
+
+@pytest.mark.parametrize("query", ["since=0000-00-00", "person=%00", "tool='\"", "status=x&before=x"])
+def test_it_takes_any_query(rita, query):
+    for path in (HISTORY, FILE):
+        assert as_one(rita).get(f"{path}?{query}").status_code == 200
+
+
+# --- The file ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+def test_no_cell_is_a_formula(cell):
+    assert harmless(cell) == f"'{cell}"
+
+
+def test_other_cells_stay_as_they_are():
+    assert [harmless(cell) for cell in ("", "a=1", "7", "'x")] == ["", "a=1", "7", "'x"]
+
+
+def test_the_file_holds_what_the_list_holds(rita, alice, blocked):
+    call = ask(alice, agent="=cmd|' /C calc'!A0", arguments={"subject": "+1"})
+    settle(call, rita, Choice.DENY, Status.DENIED, comment="@no, never")
+    settle(ask(alice, tool="delete_files", arguments={"paths": ["a"]}), rita)
+    response = as_one(rita).get(f"{FILE}?status=denied")
+    assert response["Content-Type"].startswith("text/csv")
+    [row] = csv.DictReader(StringIO(text(response)))
+    assert row["call"] == str(call.pk) and row["decided_by"] == "rita" and row["for"] == "alice"
+    assert (row["agent"], row["note"]) == ("'=cmd|' /C calc'!A0", "'@no, never")
+
+
+def test_only_reviewers_get_the_file(alice):
+    assert as_one(alice).get(FILE).status_code == 403
+
+
+# --- Trust -------------------------------------------------------------------------------------------------
+def test_the_page_of_trust_is_told_anew_in_part(alice, rita):
+    call = ask(alice)
+    desk.trust(call, rita, trust_uses=5)
+    [grant] = TrustGrant.objects.all()
+    whole = text(as_one(rita).get(TRUST))
+    assert (
+        'hx-trigger="nod:refresh from:body"' in whole and "used 0 of 5 times" in whole and "7 h left" in whole
+    )
+    part = text(htmx(as_one(rita), TRUST, "grants"))
+    assert f'id="grant-{grant.pk}"' in part and "<html" not in part and 'id="grants"' not in part
+    trust_actions.revoke(grant.pk, grant.session, rita)
+    assert 'id="no-trust"' in text(htmx(as_one(rita), TRUST, "grants"))
