@@ -8,6 +8,7 @@ app_name = "agents"
 urlpatterns = [
     path("", views.new, name="new"),
     path("<uuid:session_id>/", views.session, name="session"),
+    path("<uuid:session_id>/draft", views.draft, name="draft"),
     path("<uuid:session_id>/messages", views.post, name="post"),
     path("<uuid:session_id>/stop", views.stop, name="stop"),
     path("<uuid:session_id>/retry", views.retry, name="retry"),

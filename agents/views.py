@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
-from agents import presentation
+from agents import presentation, streaming
 from agents.actions import conversations, runs
 from agents.mailbox import mails
 from agents.models import Agent, Message, Run, Session
@@ -57,6 +57,17 @@ def new(request: Request) -> HttpResponse:
 def session(request: Request, session_id: UUID) -> HttpResponse:
     """One conversation."""
     return _page(request, _session(request, session_id))
+
+
+@never_cache
+@require_safe
+def draft(request: Request, session_id: UUID) -> HttpResponse:
+    """The answer that is being written: what pages fetch while they show it grow."""
+    found = _session(request, session_id)
+    run = _last_run(found)
+    said = list(found.messages.filter(run=run, role="assistant"))
+    context = {"draft": streaming.draft(run, presentation.draft(said, run)), "run": run}
+    return render(request, "chat.html#draft", context)
 
 
 @never_cache
@@ -149,13 +160,13 @@ def _page(
 
 def _conversation(found: Session, before: str) -> dict[str, Any]:
     messages, earlier = _messages(found, before)
-    run = found.runs.order_by("-created_at", "-pk").first()
+    run = _last_run(found)
     calls = list(_calls(found, messages))
     return {
         "session": found,
         "run": run,
         "items": presentation.flow(found, messages, calls, run),
-        "draft": presentation.draft(messages, run),
+        "draft": streaming.draft(run, presentation.draft(messages, run)),
         "thinking": presentation.thinking(run),
         "active": run is not None and run.status in ACTIVE,
         "waiting": run is not None and run.status == RunStatus.WAITING,
@@ -165,6 +176,10 @@ def _conversation(found: Session, before: str) -> dict[str, Any]:
         "before": before if before.isdecimal() else "",
         "trust": TrustGrant.objects.filter(TrustGrant.live(), session=found.key).select_related("granted_by"),
     }
+
+
+def _last_run(found: Session) -> Run | None:
+    return found.runs.order_by("-created_at", "-pk").first()
 
 
 def _messages(found: Session, before: str) -> tuple[list[Message], bool]:

@@ -368,7 +368,7 @@ def test_it_shows_that_the_agent_thinks(as_alice, session):
 def test_it_shows_the_answer_that_is_being_written(as_alice, session):
     ended(session, RunStatus.RUNNING, draft="Once <upon> é")
     html = text(as_alice.get(page_of(session)))
-    assert 'data-length="13">Once &lt;upon&gt; é</div>' in html
+    assert 'data-length="13" data-rest=""><p>Once &lt;upon&gt; é</p>' in html
 
 
 def test_it_shows_no_draft_twice(as_alice, session):
