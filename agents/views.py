@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -15,9 +15,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_htmx.http import HttpResponseClientRedirect
 
 from agents import presentation, streaming
-from agents.actions import conversations, runs
+from agents.actions import conversations, runs, sessions
 from agents.mailbox import mails
 from agents.models import Agent, Message, Run, Session
+from agents.sidebar import Sidebar, sidebar
 from agents.states import ACTIVE, RunStatus
 from approvals import permissions
 from approvals.actions import trust
@@ -26,7 +27,6 @@ from approvals.models import ToolCall, TrustGrant
 from approvals.requests import Request, wants
 
 MESSAGES = 200
-SESSIONS = 100
 
 
 def _chatter(request: Request) -> None:
@@ -107,6 +107,29 @@ def retry(request: Request, session_id: UUID) -> HttpResponse:
 
 @never_cache
 @require_POST
+def rename(request: Request, session_id: UUID) -> HttpResponse:
+    """Give a chat another name."""
+    found = _session(request, session_id)
+    title = request.POST.get("title", "")
+    try:
+        sessions.rename(found, title, request.user.get_username())
+    except Refusal as refused:
+        return _page(request, found, status=refused.http_status, title=title, title_error=refused.message)
+    return _done(request, found)
+
+
+@never_cache
+@require_POST
+def archive(request: Request, session_id: UUID) -> HttpResponse:
+    """Put a chat away, or take it back."""
+    found = _session(request, session_id)
+    back = bool(request.POST.get("back"))
+    (sessions.unarchive if back else sessions.archive)(found, request.user.get_username())
+    return redirect("agents:session", found.pk) if back else redirect("agents:new")
+
+
+@never_cache
+@require_POST
 def revoke(request: Request, session_id: UUID, grant_id: UUID) -> HttpResponse:
     """End trust in a tool; from now on its calls are asked for again."""
     found = _session(request, session_id)
@@ -137,7 +160,7 @@ def _begin(request: Request) -> HttpResponse:
 
 def _new(request: Request, status: int = 200, text: str = "", error: str = "") -> HttpResponse:
     agents = list(Agent.objects.filter(active=True))
-    context = {"sessions": _sessions(request), "agents": agents, "text": text, "error": error}
+    context = {"sidebar": _sidebar(request), "agents": agents, "text": text, "error": error}
     context["chosen_agent"] = request.POST.get("agent", "")
     template = "chat_new.html#new" if wants(request, "chat") else "chat_new.html"
     return render(request, template, context, status=status)
@@ -149,11 +172,10 @@ def _done(request: Request, found: Session) -> HttpResponse:
     return redirect("agents:session", found.pk)
 
 
-def _page(
-    request: Request, found: Session, status: int = 200, text: str = "", error: str = ""
-) -> HttpResponse:
+def _page(request: Request, found: Session, status: int = 200, **sent: Any) -> HttpResponse:
+    """The chat as it stands. `sent`: of a form that was refused, what was typed and why it was not taken."""
     context = _conversation(found, request.GET.get("before", ""))
-    context |= {"sessions": _sessions(request), "text": text, "error": error}
+    context |= {"sidebar": _sidebar(request), **sent}
     template = "chat.html#live" if wants(request, "chat") else "chat.html"
     return render(request, template, context, status=status)
 
@@ -198,8 +220,8 @@ def _calls(found: Session, messages: list[Message]) -> QuerySet[ToolCall]:
     return ToolCall.objects.filter(shown, session=found.key).prefetch_related("decisions__by")
 
 
-def _sessions(request: Request) -> QuerySet[Session]:
-    """The person's sessions with the state of their last run, newest first."""
-    last = Run.objects.filter(session=OuterRef("pk")).order_by("-created_at", "-pk").values("status")[:1]
-    mine = Session.objects.filter(user=request.user).defer("state")
-    return mine.annotate(last_run=Subquery(last)).order_by("-active_at", "-pk")[:SESSIONS]
+def _sidebar(request: Request) -> Sidebar:
+    """The person's chats. A search or the archive is a page of its own, without an open chat."""
+    if request.method == "POST":
+        return sidebar(request.user)
+    return sidebar(request.user, request.GET.get("q", ""), archived="archived" in request.GET)

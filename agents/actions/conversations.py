@@ -93,7 +93,9 @@ def _post(session: Session, text: str, idempotency_key: str) -> Run:
     return run
 
 
-_TOUCH = Update(lambda: Session.objects.filter(pk=_PK), title=Slot("title"), active_at=Now())
+_TOUCH = Update(
+    lambda: Session.objects.filter(pk=_PK), title=Slot("title"), active_at=Now(), archived_at=None
+)
 
 
 @transaction.atomic(durable=True)
