@@ -16,8 +16,8 @@ from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 
-from agents.models import Message, Run, Session
-from agents.states import ACTIVE, RunStatus
+from agents.models import Message, Question, Run, Session
+from agents.states import ACTIVE, QuestionStatus, RunStatus
 from approvals.fields import storable
 from approvals.models import ToolCall
 from approvals.presentation import Row, mark, rows, summary
@@ -103,13 +103,32 @@ class CallCard:
     kind: str = "call"
 
 
-Item = Bubble | Words | CallCard
+@dataclass(frozen=True)
+class QuestionCard:
+    """What the agent asks the person, and what they answered. Choices go back as they are; labels are marked."""
+
+    key: str
+    question: Question
+    message: SafeString
+    choices: list[tuple[str, SafeString]]
+    state: State
+    kind: str = "question"
+
+    @property
+    def open(self) -> bool:
+        return self.question.status == QuestionStatus.OPEN
 
 
-def flow(session: Session, messages: list[Message], calls: Iterable[ToolCall], run: Run | None) -> list[Item]:
-    """The items of a conversation, in order. `run`: the latest one."""
+Item = Bubble | Words | CallCard | QuestionCard
+Known = ToolCall | Question
+
+
+def flow(session: Session, messages: list[Message], calls: Iterable[Known], run: Run | None) -> list[Item]:
+    """The items of a conversation, in order. `calls`: of the ledger, and questions. `run`: the latest one."""
     by_use = {call.tool_use_id: call for call in calls}
-    names = deciders(call for call in by_use.values() if call.status == Status.PENDING)
+    names = deciders(
+        call for call in by_use.values() if isinstance(call, ToolCall) and call.status == Status.PENDING
+    )
     results = {result["toolUseId"]: result for message in messages for result in _results(message)}
     items: list[Item] = []
     for message in messages:
@@ -134,7 +153,7 @@ def _live(message: Message, run: Run | None) -> bool:
 
 
 def _items(
-    message: Message, calls: dict[str, ToolCall], results: dict[str, Any], names: dict[Any, str], live: bool
+    message: Message, calls: dict[str, Known], results: dict[str, Any], names: dict[Any, str], live: bool
 ) -> Iterator[Item]:
     for number, block in enumerate(message.content):
         key = f"m{message.seq}-{number}"
@@ -142,7 +161,9 @@ def _items(
             yield Bubble(key, text) if message.role == "user" else Words(key, markdown(text))
         elif use := block.get("toolUse"):
             call = calls.get(use["toolUseId"])
-            if call:
+            if isinstance(call, Question):
+                yield _question(key, call)
+            elif call:
                 yield _card(key, call, names.get(call.pk, ""))
             else:
                 yield _unknown_card(key, use, results.get(use["toolUseId"]), live)
@@ -160,6 +181,21 @@ def _card(key: str, call: ToolCall, waiting_for: str) -> CallCard:
         note_is_long=_is_long(where.note),
         since=call.requested_at if call.status == Status.PENDING else None,
         changed_by=changed_by(call),
+    )
+
+
+_ASKED = {
+    QuestionStatus.OPEN: State("wait", "Waiting for you"),
+    QuestionStatus.ANSWERED: State("good", "Answered"),
+    QuestionStatus.CANCELLED: State("quiet", "Not answered"),
+    QuestionStatus.HANDED_OVER: State("quiet", "Over to you"),
+}
+
+
+def _question(key: str, question: Question) -> QuestionCard:
+    choices = [(choice, mark(choice)) for choice in question.choices]
+    return QuestionCard(
+        key, question, mark(question.message), choices, _ASKED[QuestionStatus(question.status)]
     )
 
 

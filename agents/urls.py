@@ -12,6 +12,7 @@ urlpatterns = [
     path("<uuid:session_id>/messages", views.post, name="post"),
     path("<uuid:session_id>/stop", views.stop, name="stop"),
     path("<uuid:session_id>/retry", views.retry, name="retry"),
+    path("<uuid:session_id>/answers/<uuid:question_id>", views.answer, name="answer"),
     path("<uuid:session_id>/title", views.rename, name="rename"),
     path("<uuid:session_id>/archive", views.archive, name="archive"),
     path("<uuid:session_id>/trust/<uuid:grant_id>/revoke", views.revoke, name="revoke"),

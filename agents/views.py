@@ -15,16 +15,17 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_htmx.http import HttpResponseClientRedirect
 
 from agents import presentation, streaming
-from agents.actions import conversations, runs, sessions
+from agents.actions import answers, conversations, runs, sessions
 from agents.mailbox import mails
-from agents.models import Agent, Message, Run, Session
+from agents.models import Agent, Message, Question, Run, Session
 from agents.sidebar import Sidebar, sidebar
-from agents.states import ACTIVE, RunStatus
+from agents.states import ACTIVE, QuestionStatus, RunStatus
 from approvals import permissions
 from approvals.actions import trust
-from approvals.errors import Refusal
+from approvals.errors import NotFound, Refusal
 from approvals.models import ToolCall, TrustGrant
 from approvals.requests import Request, wants
+from approvals.states import UNSETTLED
 
 MESSAGES = 200
 
@@ -107,6 +108,22 @@ def retry(request: Request, session_id: UUID) -> HttpResponse:
 
 @never_cache
 @require_POST
+def answer(request: Request, session_id: UUID, question_id: UUID) -> HttpResponse:
+    """Answer what the agent asks: one of its choices, or in words."""
+    found = _session(request, session_id)
+    text = request.POST.get("choice", "") or request.POST.get("answer", "")
+    try:
+        answers.answer(found, question_id, request.user, text)
+    except NotFound as missing:
+        raise Http404(missing.message) from None
+    except Refusal as refused:
+        problem = {"question": str(question_id), "message": refused.message, "answer": text}
+        return _page(request, found, status=refused.http_status, problem=problem)
+    return _done(request, found)
+
+
+@never_cache
+@require_POST
 def rename(request: Request, session_id: UUID) -> HttpResponse:
     """Give a chat another name."""
     found = _session(request, session_id)
@@ -184,20 +201,29 @@ def _conversation(found: Session, before: str) -> dict[str, Any]:
     messages, earlier = _messages(found, before)
     run = _last_run(found)
     calls = list(_calls(found, messages))
+    asked = list(_questions(found, messages))
     return {
         "session": found,
         "run": run,
-        "items": presentation.flow(found, messages, calls, run),
+        "items": presentation.flow(found, messages, [*calls, *asked], run),
         "draft": streaming.draft(run, presentation.draft(messages, run)),
         "thinking": presentation.thinking(run),
         "active": run is not None and run.status in ACTIVE,
         "waiting": run is not None and run.status == RunStatus.WAITING,
+        "waits_for_you": any(one.status == QuestionStatus.OPEN for one in asked),
+        "waits_for_others": any(call.status in UNSETTLED for call in calls),
         "broken": run is not None
         and run.status in (RunStatus.FAILED, RunStatus.STOPPED, RunStatus.QUARANTINED),
         "earlier": messages[0].seq if earlier else None,
         "before": before if before.isdecimal() else "",
         "trust": TrustGrant.objects.filter(TrustGrant.live(), session=found.key).select_related("granted_by"),
     }
+
+
+def _questions(found: Session, messages: list[Message]) -> QuerySet[Question]:
+    if not messages:
+        return Question.objects.none()
+    return found.questions.filter(turn__gte=messages[0].seq, turn__lte=messages[-1].seq)
 
 
 def _last_run(found: Session) -> Run | None:

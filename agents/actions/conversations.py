@@ -11,8 +11,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import UUIDField
 from django.db.models.functions import Now
 
-from agents.actions import runs
-from agents.models import Agent, Message, Run, Session
+from agents.actions import questions, runs
+from agents.models import Agent, Message, Question, Run, Session
 from agents.states import RunStatus
 from approvals import events
 from approvals.errors import InvalidInput, NotFound, Refusal
@@ -125,7 +125,9 @@ def _new_run(session: Session, idempotency_key: str) -> Run:
     try:
         run = Run.objects.create(session=session, idempotency_key=idempotency_key)
     except IntegrityError:  # ends the caller's transaction: a savepoint would cost two round trips
-        raise Busy("The agent is still busy with your last message. Wait, or stop it first.") from None
+        raise Busy(
+            "The agent is still busy with your last message. Wait, answer what it asks, or stop it."
+        ) from None
     transaction.on_commit(lambda: reach("posted", session.key))
     runs.enqueue_on_commit(run.pk)
     events.ring(events.session_topic(session.key), "changed")
@@ -158,13 +160,17 @@ def _unanswered(session: Session, last: Message | None) -> list[dict[str, Any]]:
     """
     if last is None or last.role != "assistant" or not last.tool_uses():
         return []
-    calls = {call.tool_use_id: call for call in ToolCall.objects.filter(session=session.key, turn=last.seq)}
-    return [tool_result(use["toolUseId"], calls.get(use["toolUseId"])) for use in last.tool_uses()]
+    found: dict[str, ToolCall | Question] = {}
+    for call in ToolCall.objects.filter(session=session.key, turn=last.seq):
+        found[call.tool_use_id] = call
+    for question in session.questions.filter(turn=last.seq):
+        found[question.tool_use_id] = question
+    return [tool_result(use["toolUseId"], found.get(use["toolUseId"])) for use in last.tool_uses()]
 
 
-def tool_result(tool_use_id: str, call: ToolCall | None) -> dict[str, Any]:
-    """The Converse block that tells a model what became of a call."""
-    status, content = outcome(call)
+def tool_result(tool_use_id: str, asked: ToolCall | Question | None) -> dict[str, Any]:
+    """The Converse block that tells a model what became of a call or a question."""
+    status, content = questions.result(asked) if isinstance(asked, Question) else outcome(asked)
     return {"toolResult": {"toolUseId": tool_use_id, "status": status, "content": content}}
 
 
