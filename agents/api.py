@@ -125,7 +125,8 @@ def show(request: HttpRequest, session_id: UUID) -> dict[str, Any]:
         **_brief(session, last),
         "error": last.error if last else "",
         "messages": [
-            {"role": message.role, "content": message.content} for message in session.messages.all()
+            {"role": message.role, "content": message.content}
+            for message in session.messages.filter(superseded=False)
         ],
         "calls": [call_out(call) for call in calls],
         "questions": [_question(one) for one in session.questions.all()],

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 import nh3
@@ -16,6 +17,7 @@ from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 
+from agents.actions.conversations import ATTACHED
 from agents.models import Message, Question, Run, Session
 from agents.states import ACTIVE, QuestionStatus, RunStatus
 from approvals.fields import storable
@@ -75,6 +77,8 @@ class Bubble:
 
     key: str
     text: str
+    files: tuple[str, ...] = ()
+    editable: int = 0  # the number of the message, where it can be written anew
     kind: str = "user"
 
 
@@ -119,7 +123,26 @@ class QuestionCard:
         return self.question.status == QuestionStatus.OPEN
 
 
-Item = Bubble | Words | CallCard | QuestionCard
+@dataclass(frozen=True)
+class Note:
+    """What Nod told the agent by itself."""
+
+    key: str
+    text: SafeString
+    kind: str = "note"
+
+
+@dataclass(frozen=True)
+class Folded:
+    """What was said before the person wrote their message anew."""
+
+    key: str
+    first: str
+    items: list[Any]
+    kind: str = "folded"
+
+
+Item = Bubble | Words | CallCard | QuestionCard | Note | Folded
 Known = ToolCall | Question
 
 
@@ -131,9 +154,25 @@ def flow(session: Session, messages: list[Message], calls: Iterable[Known], run:
     )
     results = {result["toolUseId"]: result for message in messages for result in _results(message)}
     items: list[Item] = []
-    for message in messages:
-        items += _items(message, by_use, results, names, _live(message, run))
+    for superseded, group in groupby(messages, key=lambda message: message.superseded):
+        shown: list[Item] = []
+        for message in group:
+            shown += _items(message, by_use, results, names, _live(message, run))
+        items += [_folded(shown)] if superseded and shown else shown
     return items
+
+
+def _folded(items: list[Item]) -> Folded:
+    first = next((item.text for item in items if isinstance(item, Bubble)), "")
+    return Folded(f"before-{items[0].key}", " ".join(first.split())[:80], items)
+
+
+def offer_edit(items: list[Item], seq: int) -> list[Item]:
+    """The same items; the bubble of this message can be written anew."""
+    return [
+        replace(item, editable=seq) if isinstance(item, Bubble) and item.key.startswith(f"m{seq}-") else item
+        for item in items
+    ]
 
 
 def draft(messages: list[Message], run: Run | None) -> str:
@@ -157,8 +196,16 @@ def _items(
 ) -> Iterator[Item]:
     for number, block in enumerate(message.content):
         key = f"m{message.seq}-{number}"
-        if text := storable(block.get("text", "")).strip():
-            yield Bubble(key, text) if message.role == "user" else Words(key, markdown(text))
+        if message.files and str(block.get("text", "")).startswith(ATTACHED):
+            continue  # for the model; people see the files beside the text
+        if message.note and "text" in block:
+            yield Note(key, mark(block["text"]))
+        elif text := storable(block.get("text", "")).strip():
+            yield (
+                Bubble(key, text, tuple(message.files))
+                if message.role == "user"
+                else Words(key, markdown(text))
+            )
         elif use := block.get("toolUse"):
             call = calls.get(use["toolUseId"])
             if isinstance(call, Question):

@@ -10,6 +10,7 @@ urlpatterns = [
     path("<uuid:session_id>/", views.session, name="session"),
     path("<uuid:session_id>/draft", views.draft, name="draft"),
     path("<uuid:session_id>/messages", views.post, name="post"),
+    path("<uuid:session_id>/messages/<int:seq>/edit", views.edit, name="edit"),
     path("<uuid:session_id>/stop", views.stop, name="stop"),
     path("<uuid:session_id>/retry", views.retry, name="retry"),
     path("<uuid:session_id>/answers/<uuid:question_id>", views.answer, name="answer"),

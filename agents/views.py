@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_htmx.http import HttpResponseClientRedirect
 
 from agents import presentation, streaming
-from agents.actions import answers, conversations, runs, sessions
+from agents.actions import answers, conversations, rewriting, runs, sessions
 from agents.mailbox import mails
 from agents.models import Agent, Message, Question, Run, Session
 from agents.sidebar import Sidebar, sidebar
@@ -81,6 +81,20 @@ def post(request: Request, session_id: UUID) -> HttpResponse:
         conversations.post(found, text)
     except Refusal as refused:
         return _page(request, found, status=refused.http_status, text=text, error=refused.message)
+    return _done(request, found)
+
+
+@never_cache
+@require_POST
+def edit(request: Request, session_id: UUID, seq: int) -> HttpResponse:
+    """Write the last message anew; what was said after it is folded away."""
+    found = _session(request, session_id)
+    text = request.POST.get("text", "")
+    try:
+        rewriting.rewrite(found, seq, text, request.user.get_username())
+    except Refusal as refused:
+        problem = {"message_seq": seq, "message": refused.message, "text": text}
+        return _page(request, found, status=refused.http_status, problem=problem)
     return _done(request, found)
 
 
@@ -202,22 +216,32 @@ def _conversation(found: Session, before: str) -> dict[str, Any]:
     run = _last_run(found)
     calls = list(_calls(found, messages))
     asked = list(_questions(found, messages))
+    items = presentation.flow(found, messages, [*calls, *asked], run)
+    if run is None or run.status not in ACTIVE:
+        last = next((one for one in reversed(messages) if _written(one)), None)
+        items = presentation.offer_edit(items, last.seq) if last and not before else items
     return {
         "session": found,
         "run": run,
-        "items": presentation.flow(found, messages, [*calls, *asked], run),
+        "items": items,
         "draft": streaming.draft(run, presentation.draft(messages, run)),
         "thinking": presentation.thinking(run),
         "active": run is not None and run.status in ACTIVE,
         "waiting": run is not None and run.status == RunStatus.WAITING,
         "waits_for_you": any(one.status == QuestionStatus.OPEN for one in asked),
         "waits_for_others": any(call.status in UNSETTLED for call in calls),
+        "retryable": run is not None and run.status in (RunStatus.FAILED, RunStatus.STOPPED),
         "broken": run is not None
         and run.status in (RunStatus.FAILED, RunStatus.STOPPED, RunStatus.QUARANTINED),
         "earlier": messages[0].seq if earlier else None,
         "before": before if before.isdecimal() else "",
         "trust": TrustGrant.objects.filter(TrustGrant.live(), session=found.key).select_related("granted_by"),
     }
+
+
+def _written(message: Message) -> bool:
+    """By the person, and standing."""
+    return message.role == "user" and not message.superseded and not message.note and bool(message.text)
 
 
 def _questions(found: Session, messages: list[Message]) -> QuerySet[Question]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -23,6 +23,7 @@ from approvals.prepared import Insert, Select, Slot, Update
 from approvals.states import Status
 
 _PK = Slot("pk", UUIDField())
+ATTACHED = "Attached files: "
 WINDOW = 60  # messages of a long conversation that a model gets to see
 
 
@@ -72,8 +73,22 @@ def _known(session: Session, idempotency_key: str) -> Run | None:
     return session.runs.filter(idempotency_key=key).first() if key else None
 
 
-def _post(session: Session, text: str, idempotency_key: str) -> Run:
-    text, idempotency_key = storable(text.strip()), storable(idempotency_key)
+def _post(session: Session, text: str, idempotency_key: str, files: Sequence[str] = ()) -> Run:
+    text, idempotency_key = checked(text), storable(idempotency_key)
+    if run := _known(session, idempotency_key):
+        return run
+    run = new_run(session, idempotency_key)
+    last = _last(session)
+    content = [*_unanswered(session, last), *words(text, files)]
+    said = {"role": "user", "content": content, "files": list(files)}
+    append(session, run, [said], after=last.seq if last else 0)
+    touch(session, text)
+    return run
+
+
+def checked(text: str) -> str:
+    """A message as it can be kept. Raises InvalidInput."""
+    text = storable(text.strip())
     if not text:
         raise InvalidInput("The message is empty. Write something first.")
     if len(text) > settings.MESSAGE_MAX_CHARS:
@@ -81,16 +96,19 @@ def _post(session: Session, text: str, idempotency_key: str) -> Run:
             f"The message has {len(text):,} characters; {settings.MESSAGE_MAX_CHARS:,} is the most. Shorten it, "
             "or put the text into a file of the workspace."
         )
-    if run := _known(session, idempotency_key):
-        return run
-    run = _new_run(session, idempotency_key)
-    last = _last(session)
-    content = [*_unanswered(session, last), {"text": text}]
-    append(session, run, [{"role": "user", "content": content}], after=last.seq if last else 0)
+    return text
+
+
+def words(text: str, files: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """What a user says, as blocks: their text, and a line that names the files they attached."""
+    return [{"text": text}, *([{"text": f"{ATTACHED}{', '.join(files)}"}] if files else [])]
+
+
+def touch(session: Session, text: str) -> None:
+    """Its user has said something: it is the newest, and out of the archive."""
     if not session.title:
         session.title = " ".join(text.split())[:60]
     _TOUCH(pk=session.pk, title=session.title)
-    return run
 
 
 _TOUCH = Update(
@@ -100,13 +118,15 @@ _TOUCH = Update(
 
 @transaction.atomic(durable=True)
 def retry(session: Session) -> Run:
-    """Answer the last message once more, after a run that failed. A stop was meant; after it people write anew."""
+    """Answer the last message once more, after a run that failed or was stopped."""
     before = session.runs.last()
-    if before is None or before.status != RunStatus.FAILED:
+    if before is None or before.status not in (RunStatus.FAILED, RunStatus.STOPPED):
         raise Busy("There is nothing to try again right now.")
-    run = _new_run(session, "")
+    run = new_run(session)
     last = _last(session)
-    if last and (answers := _unanswered(session, last)):
+    if last is None or (last.role == "assistant" and not last.tool_uses()):
+        raise Busy("There is nothing to try again right now: the agent had answered.")
+    if answers := _unanswered(session, last):
         append(session, run, [{"role": "user", "content": answers}], after=last.seq)
     return run
 
@@ -119,7 +139,8 @@ def _last(session: Session) -> Message | None:
 _LAST = Select(lambda: Message.objects.filter(session_id=_PK).order_by("-seq")[:1])
 
 
-def _new_run(session: Session, idempotency_key: str) -> Run:
+def new_run(session: Session, idempotency_key: str = "") -> Run:
+    """In the caller's transaction. Raises Busy, AgentInactive."""
     if not session.agent.active:
         raise AgentInactive(f"{session.agent.name} is switched off. Start a new chat with another agent.")
     try:
@@ -145,8 +166,7 @@ def append(session: Session, run: Run | None, messages: Iterable[dict[str, Any]]
     """Add messages behind number `after`, in the caller's transaction; returns the last number."""
     for message in messages:
         after += 1
-        said = {"role": message["role"], "content": message["content"]}
-        _ADD.row(Message(session=session, run=run, seq=after, **said))
+        _ADD.row(Message(session=session, run=run, seq=after, **message))
     return after
 
 
@@ -235,7 +255,9 @@ def newest(session: Session) -> list[Message]:
 
 END = 2**31 - 1  # behind every message
 _BEFORE = Select(
-    lambda: Message.objects.filter(session_id=_PK, seq__lt=Slot("seq")).order_by("-seq")[:WINDOW]
+    lambda: Message.objects.filter(session_id=_PK, superseded=False, seq__lt=Slot("seq")).order_by("-seq")[
+        :WINDOW
+    ]
 )
 
 

@@ -59,7 +59,8 @@ def _request(message: Message) -> str | None:
     """
     blocks = message["content"]
     last = max((n for n, block in enumerate(blocks) if "toolResult" in block), default=-1)
-    words = "\n".join(block["text"] for block in blocks[last + 1 :] if "text" in block)
+    texts = [block["text"] for block in blocks[last + 1 :] if "text" in block]
+    words = "\n".join(text for text in texts if not text.startswith("Note from Nod: "))
     return None if last >= 0 and not words.strip() else words
 
 

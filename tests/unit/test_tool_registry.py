@@ -200,12 +200,13 @@ def test_the_catalogue_has_the_tools_of_this_code_base():
     assert risks == {
         "delete_files": "high",
         "get_weather": "low",
+        "handoff_to_user": "low",
         "list_files": "low",
         "read_file": "low",
         "send_email": "medium",
     }
     repeatable = [name for name, each in catalogue().items() if each.idempotent]
-    assert repeatable == ["get_weather", "list_files", "read_file"]
+    assert repeatable == ["get_weather", "handoff_to_user", "list_files", "read_file"]
 
 
 TOOL = '''
