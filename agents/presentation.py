@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import Any
 
 import nh3
+from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
@@ -20,6 +21,7 @@ from markdown_it.renderer import RendererHTML
 from agents.actions.conversations import ATTACHED
 from agents.models import Message, Question, Run, Session
 from agents.states import ACTIVE, QuestionStatus, RunStatus
+from approvals.actions.nudging import AGAIN, patience
 from approvals.fields import storable
 from approvals.models import ToolCall
 from approvals.presentation import Row, mark, rows, summary
@@ -104,7 +106,24 @@ class CallCard:
     note_is_long: bool = False
     since: datetime | None = None  # waits since then
     changed_by: str = ""
+    call: ToolCall | None = None
+    waiting_for: str = ""  # as "rita or remy"
     kind: str = "call"
+
+    @property
+    def overdue(self) -> bool:
+        """It waits longer than people should let it."""
+        return self.since is not None and timezone.now() - self.since > patience(self._row)
+
+    @property
+    def may_nudge(self) -> bool:
+        last = self._row.nudged_at
+        return self.overdue and (last is None or timezone.now() - last > AGAIN)
+
+    @property
+    def _row(self) -> ToolCall:
+        assert self.call is not None
+        return self.call
 
 
 @dataclass(frozen=True)
@@ -228,6 +247,8 @@ def _card(key: str, call: ToolCall, waiting_for: str) -> CallCard:
         note_is_long=_is_long(where.note),
         since=call.requested_at if call.status == Status.PENDING else None,
         changed_by=changed_by(call),
+        call=call,
+        waiting_for=waiting_for,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -14,14 +15,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
-from agents import presentation, streaming
+from agents import deciding, presentation, streaming
 from agents.actions import answers, conversations, rewriting, runs, sessions
 from agents.mailbox import mails
 from agents.models import Agent, Message, Question, Run, Session
 from agents.sidebar import Sidebar, sidebar
 from agents.states import ACTIVE, QuestionStatus, RunStatus
 from approvals import permissions
-from approvals.actions import trust
+from approvals.actions import decisions, nudging, trust
 from approvals.errors import NotFound, Refusal
 from approvals.models import ToolCall, TrustGrant
 from approvals.requests import Request, wants
@@ -122,6 +123,40 @@ def retry(request: Request, session_id: UUID) -> HttpResponse:
 
 @never_cache
 @require_POST
+def decide(request: Request, session_id: UUID, call_id: UUID) -> HttpResponse:
+    """Approve or deny a call of this chat, for those who may; the action says who that is."""
+    found = _session(request, session_id)
+    _own_call(found, call_id)
+    try:
+        decisions.decide(call_id, request.user, deciding.ruling(request.POST))
+    except Refusal as refused:
+        said = {"choice": request.POST.get("choice", ""), "comment": request.POST.get("comment", "")}
+        problem = {"call": str(call_id), "message": refused.message, **said}
+        return _page(request, found, status=refused.http_status, problem=problem)
+    return _done(request, found)
+
+
+@never_cache
+@require_POST
+def nudge(request: Request, session_id: UUID, call_id: UUID) -> HttpResponse:
+    """Remind those who may decide a call that waits for long."""
+    found = _session(request, session_id)
+    _own_call(found, call_id)
+    try:
+        nudging.nudge(call_id, request.user)
+    except Refusal as refused:
+        problem = {"call": str(call_id), "message": refused.message}
+        return _page(request, found, status=refused.http_status, problem=problem)
+    return _done(request, found)
+
+
+def _own_call(found: Session, call_id: UUID) -> None:
+    if not ToolCall.objects.filter(pk=call_id, session=found.key).exists():
+        raise Http404("There is no such call in this chat.")
+
+
+@never_cache
+@require_POST
 def answer(request: Request, session_id: UUID, question_id: UUID) -> HttpResponse:
     """Answer what the agent asks: one of its choices, or in words."""
     found = _session(request, session_id)
@@ -205,13 +240,13 @@ def _done(request: Request, found: Session) -> HttpResponse:
 
 def _page(request: Request, found: Session, status: int = 200, **sent: Any) -> HttpResponse:
     """The chat as it stands. `sent`: of a form that was refused, what was typed and why it was not taken."""
-    context = _conversation(found, request.GET.get("before", ""))
+    context = _conversation(found, request.GET.get("before", ""), request.user)
     context |= {"sidebar": _sidebar(request), **sent}
     template = "chat.html#live" if wants(request, "chat") else "chat.html"
     return render(request, template, context, status=status)
 
 
-def _conversation(found: Session, before: str) -> dict[str, Any]:
+def _conversation(found: Session, before: str, user: User) -> dict[str, Any]:
     messages, earlier = _messages(found, before)
     run = _last_run(found)
     calls = list(_calls(found, messages))
@@ -224,6 +259,7 @@ def _conversation(found: Session, before: str) -> dict[str, Any]:
         "session": found,
         "run": run,
         "items": items,
+        "offers": deciding.offers(user, calls),
         "draft": streaming.draft(run, presentation.draft(messages, run)),
         "thinking": presentation.thinking(run),
         "active": run is not None and run.status in ACTIVE,

@@ -206,6 +206,7 @@ class ToolCall(models.Model):
     )
     trust = models.ForeignKey(TrustGrant, models.SET_NULL, null=True, blank=True, related_name="calls")
     expires_at = models.DateTimeField(null=True)
+    nudged_at = models.DateTimeField(null=True, help_text="When whoever asked reminded the reviewers, last.")
     decided_at = models.DateTimeField(null=True)
     executable_for = models.DurationField(null=True, help_text="How long an approval stays usable.")
     executable_until = models.DateTimeField(null=True)

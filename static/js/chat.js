@@ -147,6 +147,32 @@
     }
   });
 
+  // --- Nothing is decided by accident: a form that has only just appeared, or moved, takes no decision ---
+  const QUIET = 500;
+  const places = new Map(); // which decision -> where it stands, and since when
+  function heed() {
+    const now = performance.now();
+    const there = new Set();
+    document.querySelectorAll("form[data-decision]").forEach((form) => {
+      const which = form.dataset.decision;
+      if (there.has(which)) return;
+      there.add(which);
+      const top = Math.round(form.closest(".call").getBoundingClientRect().top + scrollY);
+      if (places.get(which)?.top !== top) places.set(which, { top, since: now });
+    });
+    [...places.keys()].filter((which) => !there.has(which)).forEach((which) => places.delete(which));
+  }
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("form[data-decision]")) return;
+    heed();
+    if (performance.now() - places.get(event.target.dataset.decision).since >= QUIET) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    nod.warn("Not taken: this had only just appeared, or moved. Look at it, then decide.");
+  }, true);
+  new ResizeObserver(heed).observe(document.body);
+  heed();
+
   // --- Around a swap ---
   document.addEventListener("htmx:beforeSwap", ({ detail }) => {
     if (detail.target.id !== "chat") return;
@@ -159,6 +185,7 @@
     if (!$("dots")) stream = undefined; // no answer is being written any more
     dress();
     paint();
+    heed();
     if (follow || detail.requestConfig?.verb === "post") toEnd();
   });
   dress();
