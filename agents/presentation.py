@@ -13,13 +13,13 @@ from itertools import groupby
 from typing import Any
 
 import nh3
+from django.conf import settings
 from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 
-from agents.actions.conversations import ATTACHED
-from agents.models import Message, Question, Run, Session
+from agents.models import Agent, Message, Question, Run, Session
 from agents.states import ACTIVE, QuestionStatus, RunStatus
 from approvals.actions.nudging import AGAIN, patience
 from approvals.fields import storable
@@ -68,6 +68,20 @@ def _image(self: RendererHTML, tokens: Any, index: int, options: Any, env: Any) 
     if inside:
         return nh3.clean_text(words)
     return f'<a href="{nh3.clean_text(str(tokens[index].attrs.get("src", "")))}">{nh3.clean_text(words)}</a>'
+
+
+EXAMPLES = (
+    "What is the weather in Brno?",
+    "Email dev@example.com asking which features will be in the launch",
+    "Ask me which report to read",
+    "Delete the temp files",
+)
+
+
+def examples(agents: Iterable[Agent]) -> tuple[str, ...]:
+    """Things to try, where the scripted demo answers; what a real model should be asked, nobody knows here."""
+    providers = {agent.provider or settings.NOD_MODEL_PROVIDER for agent in agents}
+    return EXAMPLES if providers == {"demo"} else ()
 
 
 # --- The flow -----------------------------------------------------------------------------------------
@@ -215,8 +229,8 @@ def _items(
 ) -> Iterator[Item]:
     for number, block in enumerate(message.content):
         key = f"m{message.seq}-{number}"
-        if message.files and str(block.get("text", "")).startswith(ATTACHED):
-            continue  # for the model; people see the files beside the text
+        if message.files and number == len(message.content) - 1:
+            continue  # names the files, for the model; people see them beside the text
         if message.note and "text" in block:
             yield Note(key, mark(block["text"]))
         elif text := storable(block.get("text", "")).strip():

@@ -16,7 +16,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_htmx.http import HttpResponseClientRedirect
 
 from agents import deciding, presentation, streaming
-from agents.actions import answers, conversations, rewriting, runs, sessions
+from agents.actions import answers, attachments, conversations, rewriting, runs, sessions
+from agents.actions.attachments import Attachment
 from agents.mailbox import mails
 from agents.models import Agent, Message, Question, Run, Session
 from agents.sidebar import Sidebar, sidebar
@@ -79,7 +80,7 @@ def post(request: Request, session_id: UUID) -> HttpResponse:
     found = _session(request, session_id)
     text = request.POST.get("text", "")
     try:
-        conversations.post(found, text)
+        conversations.post(found, text, files=_attached(request))
     except Refusal as refused:
         return _page(request, found, status=refused.http_status, text=text, error=refused.message)
     return _done(request, found)
@@ -217,17 +218,25 @@ def outbox(request: Request) -> HttpResponse:
 def _begin(request: Request) -> HttpResponse:
     text = request.POST.get("text", "")
     try:
-        made = conversations.open_with(request.user, request.POST.get("agent", ""), text)
+        made = conversations.open_with(request.user, request.POST.get("agent", ""), text, _attached(request))
     except Refusal as refused:
         return _new(request, status=refused.http_status, text=text, error=refused.message)
     address = reverse("agents:session", args=[made.pk])
     return HttpResponseClientRedirect(address) if request.htmx else redirect(address)
 
 
+def _attached(request: Request) -> list[Attachment]:
+    """The files of the form. One that is too large is read no further than it takes to say so."""
+    files = request.FILES.getlist("files")
+    return [Attachment(each.name or "", each.read(attachments.LARGEST + 1)) for each in files]
+
+
 def _new(request: Request, status: int = 200, text: str = "", error: str = "") -> HttpResponse:
     agents = list(Agent.objects.filter(active=True))
+    text = text or request.GET.get("text", "")[: settings.MESSAGE_MAX_CHARS]
     context = {"sidebar": _sidebar(request), "agents": agents, "text": text, "error": error}
     context["chosen_agent"] = request.POST.get("agent", "")
+    context["examples"] = presentation.examples(agents)
     template = "chat_new.html#new" if wants(request, "chat") else "chat_new.html"
     return render(request, template, context, status=status)
 

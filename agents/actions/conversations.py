@@ -12,6 +12,7 @@ from django.db.models import UUIDField
 from django.db.models.functions import Now
 
 from agents.actions import questions, runs
+from agents.actions.attachments import Attachment, stored
 from agents.models import Agent, Message, Question, Run, Session
 from agents.states import RunStatus
 from approvals import events
@@ -36,10 +37,12 @@ class AgentInactive(Refusal):
 
 
 @transaction.atomic(durable=True)
-def open_with(user: User, agent_slug: str, text: str) -> Session:
+def open_with(user: User, agent_slug: str, text: str, files: Sequence[Attachment] = ()) -> Session:
     """A new session and its first message, or neither."""
     session = begin(user, agent_slug)
-    _post(session, text, "")
+    checked(text)
+    with stored(session, files) as paths:
+        _post(session, text, "", paths)
     return session
 
 
@@ -52,15 +55,17 @@ def begin(user: User, agent_slug: str) -> Session:
     return Session.objects.create(user=user, agent=agent)
 
 
-def post(session: Session, text: str, idempotency_key: str = "") -> Run:
+def post(session: Session, text: str, idempotency_key: str = "", files: Sequence[Attachment] = ()) -> Run:
     """Store a user's message and queue the run that answers it.
 
-    The same idempotency key gives the same run. Raises InvalidInput for an empty or overlong text, Busy
-    while another run of the session is active, AgentInactive when the agent was switched off.
+    The same idempotency key gives the same run. `files` go into the workspace, and the message names them. Raises
+    InvalidInput for an empty or overlong text and for files that are none, Busy while another run of the session is
+    active, AgentInactive when the agent was switched off.
     """
+    checked(text)
     try:
-        with transaction.atomic(durable=True):
-            return _post(session, text, idempotency_key)
+        with stored(session, files) as paths, transaction.atomic(durable=True):
+            return _post(session, text, idempotency_key, paths)
     except Busy:
         if run := _known(session, idempotency_key):
             return run  # the same message came twice at once

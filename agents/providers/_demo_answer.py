@@ -65,7 +65,8 @@ def _request(message: Message) -> str | None:
 
 
 def _begin(request: str, tools: Collection[str]) -> Answer:
-    planned = plan(request)
+    request, attached = _attached(request)
+    planned = plan(request) or [("read_file", {"path": path}) for path in attached]
     calls = [call for call in planned if call[0] in tools]
     missing = sorted({tool for tool, _ in planned if tool not in tools})
     parts = [f"I have no tool called {tool} here." for tool in missing]
@@ -76,6 +77,12 @@ def _begin(request: str, tools: Collection[str]) -> Answer:
     elif not planned:
         parts.append(_help(tools))
     return Answer(" ".join(parts), calls)
+
+
+def _attached(request: str) -> tuple[str, list[str]]:
+    """The user's words, and the files that came with them."""
+    words, found, names = request.rpartition("Attached files: ")
+    return (words, names.strip().split(", ")) if found else (request, [])
 
 
 def _help(tools: Collection[str]) -> str:

@@ -147,6 +147,46 @@
     }
   });
 
+  // --- Files to send, and things to try ---
+  const chosen = [];
+  function list() {
+    const field = $("files");
+    const place = $("chosen");
+    if (!field || !place) return;
+    const data = new DataTransfer();
+    chosen.forEach((file) => data.items.add(file));
+    field.files = data.files;
+    place.replaceChildren(...chosen.map((file, at) => {
+      const item = document.createElement("li");
+      item.className = "chip";
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = "×";
+      button.setAttribute("aria-label", `Do not send ${file.name}`);
+      button.addEventListener("click", () => { chosen.splice(at, 1); list(); });
+      item.append(file.name, button);
+      return item;
+    }));
+  }
+  document.addEventListener("change", ({ target }) => {
+    if (target.id !== "files") return;
+    chosen.push(...target.files);
+    list();
+  });
+  document.addEventListener("htmx:afterRequest", ({ detail }) => {
+    if (detail.elt.id !== "composer" || detail.xhr.status < 200 || detail.xhr.status > 299) return;
+    chosen.length = 0;
+    list();
+  });
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("[data-example]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    $("text").value = link.dataset.example;
+    $("text").dispatchEvent(new Event("input", { bubbles: true }));
+    $("text").focus();
+  });
+
   // --- Nothing is decided by accident: a form that has only just appeared, or moved, takes no decision ---
   const QUIET = 500;
   const places = new Map(); // which decision -> where it stands, and since when
@@ -186,6 +226,7 @@
     dress();
     paint();
     heed();
+    list();
     if (follow || detail.requestConfig?.verb === "post") toEnd();
   });
   dress();
