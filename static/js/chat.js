@@ -162,7 +162,7 @@
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = "×";
-      button.setAttribute("aria-label", `Do not send ${file.name}`);
+      button.setAttribute("aria-label", `Leave out ${file.name}`);
       button.addEventListener("click", () => { chosen.splice(at, 1); list(); });
       item.append(file.name, button);
       return item;
