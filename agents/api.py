@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest
 from ninja import Field, Router, Schema, Status
 
-from agents.actions import conversations, runs
-from agents.models import Run, Session
+from agents.actions import answers, conversations, runs
+from agents.models import Question, Run, Session
 from agents.states import ACTIVE, RunStatus
 from approvals import permissions
 from approvals.actions import trust as trust_actions
@@ -72,10 +72,27 @@ class TrustOut(Schema):
     uses: int
 
 
+class QuestionOut(Schema):
+    """What the agent asks the person whose session it is."""
+
+    id: str
+    message: str
+    choices: list[str] = Field(description="Answers to choose from; any other text is an answer too.")
+    status: Literal["open", "answered", "cancelled", "handed_over"]
+    answer: str
+    asked_at: str
+
+
+class AnswerIn(Schema):
+    question: UUID = Field(description="The question's id.")
+    answer: str = Field(description="One of its choices, or any text.")
+
+
 class SessionOut(SessionBrief):
     error: str = Field("", description="Why the last run failed, if it did.")
     messages: list[MessageOut]
     calls: list[CallOut]
+    questions: list[QuestionOut]
     trust: list[TrustOut]
 
 
@@ -108,11 +125,25 @@ def show(request: HttpRequest, session_id: UUID) -> dict[str, Any]:
         **_brief(session, last),
         "error": last.error if last else "",
         "messages": [
-            {"role": message.role, "content": message.content} for message in session.messages.all()
+            {"role": message.role, "content": message.content}
+            for message in session.messages.filter(superseded=False)
         ],
         "calls": [call_out(call) for call in calls],
+        "questions": [_question(one) for one in session.questions.all()],
         "trust": [trust_out(grant) for grant in grants],
     }
+
+
+@router.post(
+    "/{session_id}/answers",
+    response={200: QuestionOut, **ERRORS},
+    auth=Token("chat"),
+    summary="Answer a question of the agent",
+)
+def answer(request: HttpRequest, session_id: UUID, payload: AnswerIn) -> dict[str, Any]:
+    """The first answer counts; a later one gets 409 `not_open`. An answer approves nothing."""
+    session = _mine(request, session_id)
+    return _question(answers.answer(session, payload.question, person(request), payload.answer))
 
 
 @router.post(
@@ -161,6 +192,15 @@ def _mine(request: HttpRequest, session_id: UUID) -> Session:
         raise NotFound("There is no such session, or it is not yours.")
     _chatter(request)
     return session
+
+
+def _question(one: Question) -> dict[str, Any]:
+    names = ("message", "choices", "status", "answer")
+    return {
+        "id": str(one.pk),
+        "asked_at": one.asked_at.isoformat(),
+        **{name: getattr(one, name) for name in names},
+    }
 
 
 def _brief(session: Session, last: Run | None) -> dict[str, Any]:

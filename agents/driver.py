@@ -109,7 +109,7 @@ _TOOLS = Select(lambda: Tool.objects.filter(agents=Slot("agent")).order_by("name
 
 
 async def _play(run: Run, gate: LedgerGate, job: port.Job, stream: port.Events) -> None:
-    draft = Draft(run, job)
+    draft, handed_over = Draft(run, job), False
     async with contextlib.aclosing(stream):
         async for event in stream:
             if gate.lost:
@@ -120,10 +120,15 @@ async def _play(run: Run, gate: LedgerGate, job: port.Job, stream: port.Events) 
                 case port.Said(message):
                     await draft.clear()
                     gate.hear(message)
+                    if gate.handed_over and message["role"] == "user":
+                        handed_over = True  # the tools of the turn are done; the user goes on when they like
+                        break
                 case _:
                     await sync_to_async(_end)(gate, job, event)
     if gate.lost:
         raise gate.lost
+    if handed_over:
+        await sync_to_async(_end)(gate, job, port.Finished(job.state))
 
 
 def _end(gate: LedgerGate, job: port.Job, event: port.Event) -> None:

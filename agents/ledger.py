@@ -13,11 +13,12 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from agents.actions import conversations, runs
+from agents.actions import conversations, questions, runs
 from agents.actions.catalogue import definition
-from agents.models import Message, Run
+from agents.models import Message, Question, Run
 from agents.runtimes import port
 from agents.runtimes.clocks import Deadline
+from agents.states import QuestionStatus
 from agents.tools import registry
 from approvals import audit
 from approvals.actions import calls
@@ -45,7 +46,9 @@ class LedgerGate:
         self.lost: Exception | None = None  # why this worker must stop, if so
         self._tools = tool_names
         self._messages: list[port.Message] = []
+        self.handed_over = False  # the agent stops here, and its user goes on
         self._asked: dict[str, Judged] = {}
+        self._questions: dict[str, Question] = {}  # to its user
         self._blocked: dict[str, Judged] = {}
         self._said = ""
         self._order: list[str] = []  # the tool-use ids of the message that asks, as the model ordered them
@@ -89,6 +92,8 @@ class LedgerGate:
         runs.wait(self.run)
         self._store(state)
         calls.ask([self._asked[use_id] for use_id in sorted(self._asked, key=self._order.index)])
+        questions.ask([self._questions[use_id] for use_id in sorted(self._questions, key=self._order.index)])
+        self._questions = {}
         if self._still_pending:
             runs.wake_if_decided(str(self.run.pk))  # it may have been decided since it was read
 
@@ -105,7 +110,7 @@ class LedgerGate:
 
     @property
     def asks(self) -> bool:
-        return self._still_pending or bool(self._asked)
+        return self._still_pending or bool(self._asked) or bool(self._questions)
 
     def _note(self, content: port.Blocks) -> None:
         self._said = "\n".join(block["text"] for block in content if "text" in block)
@@ -120,6 +125,8 @@ class LedgerGate:
         call = self._find(use)
         if call is not None:
             return self._known(call)
+        if use.name == questions.TOOL and (question := questions.of(self.session, use.id)):
+            return self._known_question(question)
         if use.id in self._blocked and self._blocked[use.id].request.turn != self._this_turn():
             return port.Refuse(REPEATED)
         try:
@@ -131,6 +138,8 @@ class LedgerGate:
             return port.Refuse(f"Invalid arguments: {error.message}")
 
     def _answer(self, use: port.ToolUse, judged: Judged) -> port.Proceed | port.Refuse | port.Ask:
+        if use.name == questions.TOOL and judged.verdict.effect != Effect.BLOCK:
+            return self._question(use)  # no policy lets anybody else answer for the user
         judged = limited(judged, about_to_ask=len(self._asked.keys() - {use.id}))
         if judged.verdict.asks:
             self._asked[use.id] = judged
@@ -139,6 +148,47 @@ class LedgerGate:
             self._blocked[use.id] = judged
             return port.Refuse(conversations.blocked(judged.verdict.policy, judged.verdict.why))
         return port.Proceed()
+
+    def _question(self, use: port.ToolUse) -> port.Proceed | port.Refuse | port.Ask:
+        """To the user; it is stored when the run pauses for it, or at once where no answer is awaited."""
+        question = questions.draft(self.run, self._this_turn(), use.id, use.arguments)
+        if question.status == QuestionStatus.HANDED_OVER:
+            return port.Proceed()
+        asked = questions.asked_by(self.session, question.turn) + len(self._questions.keys() - {use.id})
+        if asked >= questions.OPEN_A_TURN:
+            return port.Refuse(questions.TOO_MANY)
+        self._questions[use.id] = question
+        return port.Ask({"question": question.message})
+
+    def _known_question(self, question: Question) -> port.Proceed | port.Refuse | port.Ask:
+        if question.turn != self._this_turn():
+            return port.Refuse(REPEATED)
+        return self._wait_for_answer() if question.status == QuestionStatus.OPEN else port.Proceed()
+
+    def _wait_for_answer(self) -> port.Ask:
+        self._still_pending = True
+        return port.Ask({})
+
+    def _begin_question(self, use: port.ToolUse) -> port.Settled | port.Ask | None:
+        """What the user answered; None where it is no question."""
+        if use.name != questions.TOOL:
+            return None
+        question = questions.of(self.session, use.id)
+        if question is None:
+            answer = self._verdict(use)  # the verdict of before may be of another moment
+            if not isinstance(answer, port.Proceed):
+                return (
+                    port.Settled(False, [{"text": answer.text}])
+                    if isinstance(answer, port.Refuse)
+                    else answer
+                )
+            question = questions.draft(self.run, self._this_turn(), use.id, self._whole(use).arguments)
+            questions.ask([question])
+        if question.status == QuestionStatus.OPEN:
+            return self._wait_for_answer()
+        self.handed_over = self.handed_over or question.status == QuestionStatus.HANDED_OVER
+        status, content = questions.result(question)
+        return port.Settled(status == "success", content)
 
     def _known(self, call: ToolCall) -> port.Proceed | port.Refuse | port.Ask:
         """What is in the ledger is answered from there, whatever this code makes of the call by now."""
@@ -179,6 +229,8 @@ class LedgerGate:
         runs.check_epoch(self.run)
         self._store(None)
         call = self._find(use)
+        if call is None and (settled := self._begin_question(use)):
+            return settled
         if call is None:
             try:
                 use = self._whole(use)

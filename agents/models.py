@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from agents.states import ACTIVE, RunStatus
+from agents.states import ACTIVE, QuestionStatus, RunStatus
 from approvals.fields import JSONTextField
 from approvals.ids import uuid7
 from approvals.models import Tool
@@ -60,6 +60,9 @@ class Session(models.Model):
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     active_at = models.DateTimeField(db_default=Now())
+    archived_at = models.DateTimeField(
+        null=True, help_text="Out of the list since then; a message brings it back."
+    )
 
     class Meta:
         ordering = ("-active_at",)
@@ -123,13 +126,20 @@ class Run(models.Model):
 
 
 class Message(models.Model):
-    """One message of a session; rows are only ever added. `content`: Converse content blocks."""
+    """One message of a session; rows are only ever added. `content`: Converse content blocks.
+
+    `superseded`: its user wrote something else instead, so the model does not get it any more. `note`: Nod tells the
+    model something; the user did not write it. `files`: what the user attached, as paths in the workspace.
+    """
 
     session = models.ForeignKey(Session, models.CASCADE, related_name="messages")
     run = models.ForeignKey(Run, models.CASCADE, null=True, related_name="messages")
     seq = models.PositiveIntegerField()
     role = models.CharField(max_length=10, choices=[("user", "user"), ("assistant", "assistant")])
     content = JSONTextField()
+    superseded = models.BooleanField(default=False, db_default=False)
+    note = models.BooleanField(default=False, db_default=False)
+    files = JSONTextField(default=list, db_default=[])
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -145,3 +155,34 @@ class Message(models.Model):
 
     def tool_uses(self) -> list[dict[str, Any]]:
         return [block["toolUse"] for block in self.content if "toolUse" in block]
+
+
+class Question(models.Model):
+    """What an agent asks the person it talks with, by the tool handoff_to_user. The answer is its tool result.
+
+    No call of the ledger: nothing is done by it, nobody reviews it, and an answer allows nothing.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    session = models.ForeignKey(Session, models.CASCADE, related_name="questions")
+    run = models.ForeignKey(Run, models.CASCADE, related_name="questions")
+    turn = models.PositiveIntegerField(help_text="Which message of the session asks it.")
+    tool_use_id = models.CharField(max_length=200)
+    message = models.TextField()
+    choices = JSONTextField(default=list)
+    status = models.CharField(max_length=11, choices=QuestionStatus.choices)
+    answer = models.TextField(blank=True)
+    asked_at = models.DateTimeField(db_default=Now(), editable=False)
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("asked_at", "id")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["session", "tool_use_id"], name="question_once_a_session"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["run"], name="question_open", condition=Q(status=QuestionStatus.OPEN)),
+        ]
+
+    def __str__(self) -> str:
+        return self.message[:60]

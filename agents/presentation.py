@@ -6,18 +6,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 import nh3
+from django.conf import settings
+from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 
-from agents.models import Message, Run, Session
-from agents.states import ACTIVE, RunStatus
+from agents.models import Agent, Message, Question, Run, Session
+from agents.states import ACTIVE, QuestionStatus, RunStatus
+from approvals.actions.nudging import AGAIN, patience
 from approvals.fields import storable
 from approvals.models import ToolCall
 from approvals.presentation import Row, mark, rows, summary
@@ -66,6 +70,20 @@ def _image(self: RendererHTML, tokens: Any, index: int, options: Any, env: Any) 
     return f'<a href="{nh3.clean_text(str(tokens[index].attrs.get("src", "")))}">{nh3.clean_text(words)}</a>'
 
 
+EXAMPLES = (
+    "What is the weather in Brno?",
+    "Email dev@example.com asking which features will be in the launch",
+    "Ask me which report to read",
+    "Delete the temp files",
+)
+
+
+def examples(agents: Iterable[Agent]) -> tuple[str, ...]:
+    """Things to try, where the scripted demo answers; what a real model should be asked, nobody knows here."""
+    providers = {agent.provider or settings.NOD_MODEL_PROVIDER for agent in agents}
+    return EXAMPLES if providers == {"demo"} else ()
+
+
 # --- The flow -----------------------------------------------------------------------------------------
 
 
@@ -75,6 +93,8 @@ class Bubble:
 
     key: str
     text: str
+    files: tuple[str, ...] = ()
+    editable: int = 0  # the number of the message, where it can be written anew
     kind: str = "user"
 
 
@@ -100,21 +120,92 @@ class CallCard:
     note_is_long: bool = False
     since: datetime | None = None  # waits since then
     changed_by: str = ""
+    call: ToolCall | None = None
+    waiting_for: str = ""  # as "rita or remy"
     kind: str = "call"
 
+    @property
+    def overdue(self) -> bool:
+        """It waits longer than people should let it."""
+        return self.since is not None and timezone.now() - self.since > patience(self._row)
 
-Item = Bubble | Words | CallCard
+    @property
+    def may_nudge(self) -> bool:
+        last = self._row.nudged_at
+        return self.overdue and (last is None or timezone.now() - last > AGAIN)
+
+    @property
+    def _row(self) -> ToolCall:
+        assert self.call is not None
+        return self.call
 
 
-def flow(session: Session, messages: list[Message], calls: Iterable[ToolCall], run: Run | None) -> list[Item]:
-    """The items of a conversation, in order. `run`: the latest one."""
+@dataclass(frozen=True)
+class QuestionCard:
+    """What the agent asks the person, and what they answered. Choices go back as they are; labels are marked."""
+
+    key: str
+    question: Question
+    message: SafeString
+    choices: list[tuple[str, SafeString]]
+    state: State
+    kind: str = "question"
+
+    @property
+    def open(self) -> bool:
+        return self.question.status == QuestionStatus.OPEN
+
+
+@dataclass(frozen=True)
+class Note:
+    """What Nod told the agent by itself."""
+
+    key: str
+    text: SafeString
+    kind: str = "note"
+
+
+@dataclass(frozen=True)
+class Folded:
+    """What was said before the person wrote their message anew."""
+
+    key: str
+    first: str
+    items: list[Any]
+    kind: str = "folded"
+
+
+Item = Bubble | Words | CallCard | QuestionCard | Note | Folded
+Known = ToolCall | Question
+
+
+def flow(session: Session, messages: list[Message], calls: Iterable[Known], run: Run | None) -> list[Item]:
+    """The items of a conversation, in order. `calls`: of the ledger, and questions. `run`: the latest one."""
     by_use = {call.tool_use_id: call for call in calls}
-    names = deciders(call for call in by_use.values() if call.status == Status.PENDING)
+    names = deciders(
+        call for call in by_use.values() if isinstance(call, ToolCall) and call.status == Status.PENDING
+    )
     results = {result["toolUseId"]: result for message in messages for result in _results(message)}
     items: list[Item] = []
-    for message in messages:
-        items += _items(message, by_use, results, names, _live(message, run))
+    for superseded, group in groupby(messages, key=lambda message: message.superseded):
+        shown: list[Item] = []
+        for message in group:
+            shown += _items(message, by_use, results, names, _live(message, run))
+        items += [_folded(shown)] if superseded and shown else shown
     return items
+
+
+def _folded(items: list[Item]) -> Folded:
+    first = next((item.text for item in items if isinstance(item, Bubble)), "")
+    return Folded(f"before-{items[0].key}", " ".join(first.split())[:80], items)
+
+
+def offer_edit(items: list[Item], seq: int) -> list[Item]:
+    """The same items; the bubble of this message can be written anew."""
+    return [
+        replace(item, editable=seq) if isinstance(item, Bubble) and item.key.startswith(f"m{seq}-") else item
+        for item in items
+    ]
 
 
 def draft(messages: list[Message], run: Run | None) -> str:
@@ -134,15 +225,25 @@ def _live(message: Message, run: Run | None) -> bool:
 
 
 def _items(
-    message: Message, calls: dict[str, ToolCall], results: dict[str, Any], names: dict[Any, str], live: bool
+    message: Message, calls: dict[str, Known], results: dict[str, Any], names: dict[Any, str], live: bool
 ) -> Iterator[Item]:
     for number, block in enumerate(message.content):
         key = f"m{message.seq}-{number}"
-        if text := storable(block.get("text", "")).strip():
-            yield Bubble(key, text) if message.role == "user" else Words(key, markdown(text))
+        if message.files and number == len(message.content) - 1:
+            continue  # names the files, for the model; people see them beside the text
+        if message.note and "text" in block:
+            yield Note(key, mark(block["text"]))
+        elif text := storable(block.get("text", "")).strip():
+            yield (
+                Bubble(key, text, tuple(message.files))
+                if message.role == "user"
+                else Words(key, markdown(text))
+            )
         elif use := block.get("toolUse"):
             call = calls.get(use["toolUseId"])
-            if call:
+            if isinstance(call, Question):
+                yield _question(key, call)
+            elif call:
                 yield _card(key, call, names.get(call.pk, ""))
             else:
                 yield _unknown_card(key, use, results.get(use["toolUseId"]), live)
@@ -160,6 +261,23 @@ def _card(key: str, call: ToolCall, waiting_for: str) -> CallCard:
         note_is_long=_is_long(where.note),
         since=call.requested_at if call.status == Status.PENDING else None,
         changed_by=changed_by(call),
+        call=call,
+        waiting_for=waiting_for,
+    )
+
+
+_ASKED = {
+    QuestionStatus.OPEN: State("wait", "Waiting for you"),
+    QuestionStatus.ANSWERED: State("good", "Answered"),
+    QuestionStatus.CANCELLED: State("quiet", "Not answered"),
+    QuestionStatus.HANDED_OVER: State("quiet", "Over to you"),
+}
+
+
+def _question(key: str, question: Question) -> QuestionCard:
+    choices = [(choice, mark(choice)) for choice in question.choices]
+    return QuestionCard(
+        key, question, mark(question.message), choices, _ASKED[QuestionStatus(question.status)]
     )
 
 

@@ -19,3 +19,12 @@ class RunStatus(models.TextChoices):
 
 
 ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING, RunStatus.QUARANTINED)
+
+
+class QuestionStatus(models.TextChoices):
+    """HANDED_OVER wants no answer: the agent stops, and the user goes on when they like."""
+
+    OPEN = "open", "Open"
+    ANSWERED = "answered", "Answered"
+    CANCELLED = "cancelled", "Cancelled"
+    HANDED_OVER = "handed_over", "Handed over"

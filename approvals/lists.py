@@ -51,6 +51,8 @@ class ListRow:
         """What others do about it, in a few words: the row has one line for it, so that rows never grow."""
         if self.taken:
             return "you have taken this" if self.taken == "you" else f"{self.taken} has taken this"
+        if self.call.nudged_at and self.call.status == Status.PENDING:
+            return f"{self.call.requested_by.get_username()} asks again"
         if self.looking:
             return f"{both(self.looking)} {'is' if len(self.looking) == 1 else 'are'} looking"
         return f"waits for {self.waits_for}" if self.waits_for else ""
@@ -112,11 +114,20 @@ def late_stamps(calls: Iterable[ToolCall]) -> int:
 
 def stamp(call: ToolCall, looking: Iterable[str] = ()) -> int:
     taken = call.taken_by_id if call.taken_until and call.taken_until > timezone.now() else None
-    shown = (str(call.pk), call.version, call.status, call.approvals, call.escalated, taken, *looking)
+    shown = (
+        str(call.pk),
+        call.version,
+        call.status,
+        call.approvals,
+        call.escalated,
+        call.nudged_at,
+        taken,
+        *looking,
+    )
     return int.from_bytes(sha256(repr(shown).encode()).digest()[:4])
 
 
-STAMPED = ("version", "status", "approvals", "escalated", "taken_by_id", "taken_until")
+STAMPED = ("version", "status", "approvals", "escalated", "nudged_at", "taken_by_id", "taken_until")
 
 
 def _row(call: ToolCall, looking: Iterable[str] = (), taken: str = "", waits_for: str = "") -> ListRow:

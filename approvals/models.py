@@ -231,6 +231,7 @@ class ToolCall(models.Model):
         help_text="Who looks after it, so that others need not; anybody may still decide.",
     )
     taken_until = models.DateTimeField(null=True)
+    nudged_at = models.DateTimeField(null=True, help_text="When whoever asked reminded the reviewers, last.")
     decided_at = models.DateTimeField(null=True)
     executable_for = models.DurationField(null=True, help_text="How long an approval stays usable.")
     executable_until = models.DateTimeField(null=True)

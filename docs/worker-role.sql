@@ -10,7 +10,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA public FROM :role;
 GRANT USAGE ON SCHEMA public TO :role;
 
 GRANT SELECT ON
-    agents_agent, agents_agent_tools, agents_session, agents_run, agents_message,
+    agents_agent, agents_agent_tools, agents_session, agents_run, agents_message, agents_question,
     approvals_tool, approvals_toolpolicy, approvals_toolpolicy_groups, approvals_policymark, approvals_trustgrant,
     approvals_toolcall, approvals_decision, approvals_auditentry, approvals_audithead,
     auth_group, auth_user_groups
@@ -18,11 +18,12 @@ GRANT SELECT ON
 GRANT SELECT (id, username) ON auth_user TO :role;
 
 -- What it makes.
-GRANT INSERT ON approvals_toolcall, approvals_auditentry, approvals_audithead, agents_message TO :role;
+GRANT INSERT ON approvals_toolcall, approvals_auditentry, approvals_audithead, agents_message, agents_question TO :role;
 
 -- What it moves on. Not what a call is: its tool, arguments, digest, requester and terms stay as they were asked.
 GRANT UPDATE ON agents_run, approvals_audithead TO :role;
 GRANT UPDATE (state) ON agents_session TO :role;
+GRANT UPDATE (status, closed_at) ON agents_question TO :role; -- it cancels with the run; only web processes answer
 GRANT UPDATE (uses) ON approvals_trustgrant TO :role;
 GRANT UPDATE (last_seen) ON approvals_tool TO :role; -- that it has the tool as it is in the catalogue
 GRANT UPDATE (

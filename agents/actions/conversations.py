@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -11,8 +11,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import UUIDField
 from django.db.models.functions import Now
 
-from agents.actions import runs
-from agents.models import Agent, Message, Run, Session
+from agents.actions import questions, runs
+from agents.actions.attachments import Attachment, stored
+from agents.models import Agent, Message, Question, Run, Session
 from agents.states import RunStatus
 from approvals import events
 from approvals.errors import InvalidInput, NotFound, Refusal
@@ -23,6 +24,7 @@ from approvals.prepared import Insert, Select, Slot, Update
 from approvals.states import Status
 
 _PK = Slot("pk", UUIDField())
+ATTACHED = "Attached files: "
 WINDOW = 60  # messages of a long conversation that a model gets to see
 
 
@@ -35,10 +37,12 @@ class AgentInactive(Refusal):
 
 
 @transaction.atomic(durable=True)
-def open_with(user: User, agent_slug: str, text: str) -> Session:
+def open_with(user: User, agent_slug: str, text: str, files: Sequence[Attachment] = ()) -> Session:
     """A new session and its first message, or neither."""
     session = begin(user, agent_slug)
-    _post(session, text, "")
+    checked(text)
+    with stored(session, files) as paths:
+        _post(session, text, "", paths)
     return session
 
 
@@ -51,15 +55,17 @@ def begin(user: User, agent_slug: str) -> Session:
     return Session.objects.create(user=user, agent=agent)
 
 
-def post(session: Session, text: str, idempotency_key: str = "") -> Run:
+def post(session: Session, text: str, idempotency_key: str = "", files: Sequence[Attachment] = ()) -> Run:
     """Store a user's message and queue the run that answers it.
 
-    The same idempotency key gives the same run. Raises InvalidInput for an empty or overlong text, Busy
-    while another run of the session is active, AgentInactive when the agent was switched off.
+    The same idempotency key gives the same run. `files` go into the workspace, and the message names them. Raises
+    InvalidInput for an empty or overlong text and for files that are none, Busy while another run of the session is
+    active, AgentInactive when the agent was switched off.
     """
+    checked(text)
     try:
-        with transaction.atomic(durable=True):
-            return _post(session, text, idempotency_key)
+        with stored(session, files) as paths, transaction.atomic(durable=True):
+            return _post(session, text, idempotency_key, paths)
     except Busy:
         if run := _known(session, idempotency_key):
             return run  # the same message came twice at once
@@ -72,8 +78,22 @@ def _known(session: Session, idempotency_key: str) -> Run | None:
     return session.runs.filter(idempotency_key=key).first() if key else None
 
 
-def _post(session: Session, text: str, idempotency_key: str) -> Run:
-    text, idempotency_key = storable(text.strip()), storable(idempotency_key)
+def _post(session: Session, text: str, idempotency_key: str, files: Sequence[str] = ()) -> Run:
+    text, idempotency_key = checked(text), storable(idempotency_key)
+    if run := _known(session, idempotency_key):
+        return run
+    run = new_run(session, idempotency_key)
+    last = _last(session)
+    content = [*_unanswered(session, last), *words(text, files)]
+    said = {"role": "user", "content": content, "files": list(files)}
+    append(session, run, [said], after=last.seq if last else 0)
+    touch(session, text)
+    return run
+
+
+def checked(text: str) -> str:
+    """A message as it can be kept. Raises InvalidInput."""
+    text = storable(text.strip())
     if not text:
         raise InvalidInput("The message is empty. Write something first.")
     if len(text) > settings.MESSAGE_MAX_CHARS:
@@ -81,30 +101,37 @@ def _post(session: Session, text: str, idempotency_key: str) -> Run:
             f"The message has {len(text):,} characters; {settings.MESSAGE_MAX_CHARS:,} is the most. Shorten it, "
             "or put the text into a file of the workspace."
         )
-    if run := _known(session, idempotency_key):
-        return run
-    run = _new_run(session, idempotency_key)
-    last = _last(session)
-    content = [*_unanswered(session, last), {"text": text}]
-    append(session, run, [{"role": "user", "content": content}], after=last.seq if last else 0)
+    return text
+
+
+def words(text: str, files: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """What a user says, as blocks: their text, and a line that names the files they attached."""
+    return [{"text": text}, *([{"text": f"{ATTACHED}{', '.join(files)}"}] if files else [])]
+
+
+def touch(session: Session, text: str) -> None:
+    """Its user has said something: it is the newest, and out of the archive."""
     if not session.title:
         session.title = " ".join(text.split())[:60]
     _TOUCH(pk=session.pk, title=session.title)
-    return run
 
 
-_TOUCH = Update(lambda: Session.objects.filter(pk=_PK), title=Slot("title"), active_at=Now())
+_TOUCH = Update(
+    lambda: Session.objects.filter(pk=_PK), title=Slot("title"), active_at=Now(), archived_at=None
+)
 
 
 @transaction.atomic(durable=True)
 def retry(session: Session) -> Run:
-    """Answer the last message once more, after a run that failed. A stop was meant; after it people write anew."""
+    """Answer the last message once more, after a run that failed or was stopped."""
     before = session.runs.last()
-    if before is None or before.status != RunStatus.FAILED:
+    if before is None or before.status not in (RunStatus.FAILED, RunStatus.STOPPED):
         raise Busy("There is nothing to try again right now.")
-    run = _new_run(session, "")
+    run = new_run(session)
     last = _last(session)
-    if last and (answers := _unanswered(session, last)):
+    if last is None or (last.role == "assistant" and not last.tool_uses()):
+        raise Busy("There is nothing to try again right now: the agent had answered.")
+    if answers := _unanswered(session, last):
         append(session, run, [{"role": "user", "content": answers}], after=last.seq)
     return run
 
@@ -117,13 +144,16 @@ def _last(session: Session) -> Message | None:
 _LAST = Select(lambda: Message.objects.filter(session_id=_PK).order_by("-seq")[:1])
 
 
-def _new_run(session: Session, idempotency_key: str) -> Run:
+def new_run(session: Session, idempotency_key: str = "") -> Run:
+    """In the caller's transaction. Raises Busy, AgentInactive."""
     if not session.agent.active:
         raise AgentInactive(f"{session.agent.name} is switched off. Start a new chat with another agent.")
     try:
         run = Run.objects.create(session=session, idempotency_key=idempotency_key)
     except IntegrityError:  # ends the caller's transaction: a savepoint would cost two round trips
-        raise Busy("The agent is still busy with your last message. Wait, or stop it first.") from None
+        raise Busy(
+            "The agent is still busy with your last message. Wait, answer what it asks, or stop it."
+        ) from None
     transaction.on_commit(lambda: reach("posted", session.key))
     runs.enqueue_on_commit(run.pk)
     events.ring(events.session_topic(session.key), "changed")
@@ -141,8 +171,7 @@ def append(session: Session, run: Run | None, messages: Iterable[dict[str, Any]]
     """Add messages behind number `after`, in the caller's transaction; returns the last number."""
     for message in messages:
         after += 1
-        said = {"role": message["role"], "content": message["content"]}
-        _ADD.row(Message(session=session, run=run, seq=after, **said))
+        _ADD.row(Message(session=session, run=run, seq=after, **message))
     return after
 
 
@@ -156,13 +185,17 @@ def _unanswered(session: Session, last: Message | None) -> list[dict[str, Any]]:
     """
     if last is None or last.role != "assistant" or not last.tool_uses():
         return []
-    calls = {call.tool_use_id: call for call in ToolCall.objects.filter(session=session.key, turn=last.seq)}
-    return [tool_result(use["toolUseId"], calls.get(use["toolUseId"])) for use in last.tool_uses()]
+    found: dict[str, ToolCall | Question] = {}
+    for call in ToolCall.objects.filter(session=session.key, turn=last.seq):
+        found[call.tool_use_id] = call
+    for question in session.questions.filter(turn=last.seq):
+        found[question.tool_use_id] = question
+    return [tool_result(use["toolUseId"], found.get(use["toolUseId"])) for use in last.tool_uses()]
 
 
-def tool_result(tool_use_id: str, call: ToolCall | None) -> dict[str, Any]:
-    """The Converse block that tells a model what became of a call."""
-    status, content = outcome(call)
+def tool_result(tool_use_id: str, asked: ToolCall | Question | None) -> dict[str, Any]:
+    """The Converse block that tells a model what became of a call or a question."""
+    status, content = questions.result(asked) if isinstance(asked, Question) else outcome(asked)
     return {"toolResult": {"toolUseId": tool_use_id, "status": status, "content": content}}
 
 
@@ -227,7 +260,9 @@ def newest(session: Session) -> list[Message]:
 
 END = 2**31 - 1  # behind every message
 _BEFORE = Select(
-    lambda: Message.objects.filter(session_id=_PK, seq__lt=Slot("seq")).order_by("-seq")[:WINDOW]
+    lambda: Message.objects.filter(session_id=_PK, superseded=False, seq__lt=Slot("seq")).order_by("-seq")[
+        :WINDOW
+    ]
 )
 
 

@@ -12,8 +12,9 @@ from django.db.models import DurationField, Exists, F, Q, UUIDField
 from django.db.models.functions import Now
 
 from agents import wakeups
-from agents.models import Message, Run
-from agents.states import ACTIVE, RunStatus
+from agents.actions import questions
+from agents.models import Message, Question, Run
+from agents.states import ACTIVE, QuestionStatus, RunStatus
 from agents.tools.registry import catalogue
 from approvals import audit, events
 from approvals.actions import calls
@@ -192,12 +193,13 @@ def tie_up(run_id: Any, actor: str = calls.SYSTEM) -> None:
     """
     mine = ToolCall.objects.filter(run=str(run_id))
     calls.cancel(mine, actor)
+    questions.cancel(run_id, actor)
     if not mine.filter(status__in=OPEN).exists():  # an approval may have come first: the sweep cancels it
         Run.objects.filter(pk=run_id).update(open_ends=False)
 
 
 def wake_if_decided(run_id: str) -> None:
-    """In the caller's transaction: a waiting run whose calls are all decided is due again.
+    """In the caller's transaction: a waiting run whose calls are all decided, and whose questions are answered, is due.
 
     The lock makes two decisions on two calls of one run see each other: the later one wakes it. It is taken whatever
     the run is doing: a worker that is just putting it to sleep has to see the decision, or be seen by it.
@@ -215,7 +217,7 @@ def wake_if_decided(run_id: str) -> None:
 
 def _let_windows_run(run_id: str) -> None:
     """In the caller's transaction: what is approved lapses in its time, though the run was set aside."""
-    if not _unsettled(run_id).exists():
+    if not _unsettled(run_id).exists() and not _open_questions(run_id).exists():
         calls.open_windows(run_id)
 
 
@@ -223,8 +225,12 @@ def _unsettled(run_id: Any) -> Any:
     return ToolCall.objects.filter(run=run_id, status__in=UNSETTLED)
 
 
+def _open_questions(run_id: Any) -> Any:
+    return Question.objects.filter(run_id=run_id, status=QuestionStatus.OPEN)
+
+
 _WAKE = Update(
-    lambda: Run.objects.filter(~Exists(_unsettled(_CALLS_OF)), pk=_PK),
+    lambda: Run.objects.filter(~Exists(_unsettled(_CALLS_OF)), ~Exists(_open_questions(_PK)), pk=_PK),
     status=RunStatus.QUEUED,
     due_at=Now(),
     attempts=0,

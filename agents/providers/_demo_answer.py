@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.providers._demo_plan import LOOP, Call, plan
-from agents.providers._demo_report import Outcome, intention, looks_failed, report
+from agents.providers._demo_plan import LOOP, REPORTS, Call, plan
+from agents.providers._demo_report import Outcome, answered, intention, looks_failed, report
 
 Message = Mapping[str, Any]  # a Converse message: role, content
 
@@ -22,6 +22,7 @@ EXAMPLES = {
     "read_file": "Read notes.txt",
     "send_email": "Send an email to dev@example.com asking which features will be in the launch",
     "delete_files": "Delete the temp files",
+    "handoff_to_user": "Ask me which report to read",
 }
 
 
@@ -45,8 +46,9 @@ def _reply(messages: Sequence[Message], tools: Collection[str]) -> Answer:
     request = _request(messages[-1]) if messages else ""
     if request is not None:
         return _begin(request, tools)
-    text = report(_outcomes(messages))
-    calls = _again(messages, tools)
+    outcomes = _outcomes(messages)
+    text = report(outcomes)
+    calls = _again(messages, tools) or _as_answered(outcomes, tools)
     return Answer(f"{text}\n\n{intention(calls)}" if calls else text, calls)
 
 
@@ -57,12 +59,14 @@ def _request(message: Message) -> str | None:
     """
     blocks = message["content"]
     last = max((n for n, block in enumerate(blocks) if "toolResult" in block), default=-1)
-    words = "\n".join(block["text"] for block in blocks[last + 1 :] if "text" in block)
+    texts = [block["text"] for block in blocks[last + 1 :] if "text" in block]
+    words = "\n".join(text for text in texts if not text.startswith("Note from Nod: "))
     return None if last >= 0 and not words.strip() else words
 
 
 def _begin(request: str, tools: Collection[str]) -> Answer:
-    planned = plan(request)
+    request, attached = _attached(request)
+    planned = plan(request) or [("read_file", {"path": path}) for path in attached]
     calls = [call for call in planned if call[0] in tools]
     missing = sorted({tool for tool, _ in planned if tool not in tools})
     parts = [f"I have no tool called {tool} here." for tool in missing]
@@ -73,6 +77,12 @@ def _begin(request: str, tools: Collection[str]) -> Answer:
     elif not planned:
         parts.append(_help(tools))
     return Answer(" ".join(parts), calls)
+
+
+def _attached(request: str) -> tuple[str, list[str]]:
+    """The user's words, and the files that came with them."""
+    words, found, names = request.rpartition("Attached files: ")
+    return (words, names.strip().split(", ")) if found else (request, [])
 
 
 def _help(tools: Collection[str]) -> str:
@@ -87,6 +97,12 @@ def _again(messages: Sequence[Message], tools: Collection[str]) -> list[Call]:
     requests = (_request(message) for message in reversed(messages) if message["role"] == "user")
     request = next((words for words in requests if words is not None), "")
     return [call for call in plan(request) if call[0] in tools] if LOOP.search(request) else []
+
+
+def _as_answered(outcomes: Sequence[Outcome], tools: Collection[str]) -> list[Call]:
+    """The user chose a report: it is read."""
+    said = [answered(each) for each in outcomes if each.tool == "handoff_to_user" and not each.failed]
+    return [("read_file", {"path": path}) for path in said if path in REPORTS and "read_file" in tools]
 
 
 def _outcomes(messages: Sequence[Message]) -> list[Outcome]:

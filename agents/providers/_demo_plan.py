@@ -9,6 +9,7 @@ from agents.providers._demo_email import ADDRESS, CLUSTER, TOPIC, emails
 Call = tuple[str, dict[str, Any]]
 
 TEMPORARY = ["tmp/old.log"]  # what "the temp files" are in the seeded workspace
+REPORTS = ["reports/2025-q3.txt", "reports/2025-q4.txt"]
 LOOP = re.compile(r"\bloop\s+weather\b", re.I)
 
 _SENTENCE = r"(?:(?![.!?]\s|\n).){0,300}?"  # not beyond the end of the sentence; bounded, to stay fast
@@ -24,6 +25,7 @@ _FILES = r"(?:files|folder|folders|directory)\b"
 
 # What a request may begin with. The first that fits names the tool.
 _STARTS = [
+    ("handoff_to_user", r"ask\s+me\b"),
     ("send_email", rf"(?:e-?mail|mail|send|write|draft|compose)\b{_SENTENCE}{ADDRESS}"),
     ("send_email", rf"(?:tell|inform|notify|ask|remind|invite|message)\s+{ADDRESS}"),
     ("send_email again", rf"(?:to\s+)?{CLUSTER}\s+{TOPIC}"),
@@ -164,7 +166,22 @@ def _paths(request: str) -> list[str]:
     return [word[1]] if word and word[1].lower() not in _NO_FOLDER else []
 
 
+def _ask(request: str) -> list[Call]:
+    """What the demo asks back. About reports it knows which there are."""
+    about = re.sub(r"\A\W*ask\s+me\b[\s:,]*", "", request, flags=re.I).strip(" .!?\n")
+    if re.search(r"\breports?\b", about, re.I):
+        return [("handoff_to_user", {"message": "Which report should I read?", "choices": REPORTS})]
+    if re.match(r"(?:if|whether)\b", about, re.I):
+        return [
+            ("handoff_to_user", {"message": f"You wanted to be asked {about}.", "choices": ["Yes", "No"]})
+        ]
+    return [
+        ("handoff_to_user", {"message": f"{about[:1].upper()}{about[1:]}?" if about else "What is next?"})
+    ]
+
+
 _CALLS = {
+    "handoff_to_user": _ask,
     "send_email": emails,
     "delete_files": _delete,
     "get_weather": _weather,

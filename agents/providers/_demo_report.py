@@ -70,9 +70,16 @@ def _success(outcome: Outcome) -> str:
             return "The files:\n\n" + "\n".join(f"- {line}" for line in text.splitlines())
         case "read_file":
             return f"The file says:\n\n{_fenced(outcome.text)}"
+        case "handoff_to_user":
+            return f"You said: {_ended(answered(outcome))}"
         case "send_email" | "delete_files":
             return f"Done. {_ended(text)}"
     return f"The answer of {outcome.tool or 'the tool'}:\n\n{_fenced(text)}"
+
+
+def answered(outcome: Outcome) -> str:
+    """What the user said to the demo's question."""
+    return outcome.text.strip().removeprefix("The user answered: ")
 
 
 def _failure(outcome: Outcome) -> str:
@@ -97,6 +104,8 @@ def _names(outcome: Outcome) -> tuple[str, str]:
             return f"look up the weather{_in(given)}", f"the weather{_in(given)}"
         case "list_files":
             return "list the files", "listing the files"
+        case "handoff_to_user":
+            return "ask you", "my question"
         case "read_file":
             return f"read {given.get('path', 'it')}", f"reading {given.get('path', 'it')}"
     return f"run {outcome.tool or 'the tool'}", f"the call of {outcome.tool or 'the tool'}"
@@ -119,6 +128,8 @@ def _step(tool: str, given: list[dict[str, Any]]) -> str:
             return f"look up the weather{_in(given[0])}" if len(given) == 1 else "look up the weather"
         case "list_files":
             return "list the files"
+        case "handoff_to_user":
+            return "ask you"
         case "read_file":
             return f"read {_joined([each['path'] for each in given])}"
         case "delete_files":

@@ -3,12 +3,12 @@
 from agents.tools.registry import ToolError, tool
 from agents.tools.workspace import resolve
 
-LIMIT = 100_000  # bytes
+LIMIT = 256 * 1024  # bytes
 
 
 @tool(risk="low", idempotent=True)
 def read_file(path: str) -> str:
-    """Read a text file of the workspace, of at most 100 kB.
+    """Read a text file of the workspace, of at most 256 kB.
 
     Args:
         path: The file, relative to the workspace, such as reports/2025-q4.txt.

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import URLPattern, get_resolver
 
-from agents.models import Message, Run
+from agents.models import Message, Question, Run, Session
 from approvals.actions import tokens
 from approvals.models import AuditEntry, Decision, ToolCall, TrustGrant
 from tests.desk import asks, chat, pending, trust, work
@@ -62,13 +62,26 @@ def ids(call):
         "session_id": call.session,
         "call_id": call.pk,
         "grant_id": TrustGrant.objects.get().pk,
+        "question_id": asked(call).pk,
     }
+
+
+def asked(call):
+    run = Run.objects.get(pk=call.run)
+    return Question.objects.create(
+        session_id=run.session_id,
+        run=run,
+        turn=call.turn,
+        tool_use_id="asked",
+        message="Which?",
+        status="open",
+    )
 
 
 def everything():
     return [
         list(model.objects.order_by("pk").values())
-        for model in (ToolCall, Decision, TrustGrant, Run, Message)
+        for model in (ToolCall, Decision, TrustGrant, Run, Message, Question, Session)
     ]
 
 
@@ -112,6 +125,8 @@ def test_who_has_no_business_with_it_learns_nothing(ids, call, bob, remy, who, r
         "comment": "I say so.",
         "note": "I say so.",
         "text": "Hello.",
+        "question": str(ids["question_id"]),
+        "answer": "Yes.",
     }
     before, audited = everything(), set(AuditEntry.objects.values_list("pk", flat=True))
     for method in METHODS:

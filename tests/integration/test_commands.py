@@ -62,7 +62,7 @@ def test_it_seeds_what_the_contract_names(seeded):
     assert [name for name, user in people.items() if user.is_staff] == ["admin"]
     assert not User.objects.filter(is_superuser=True).exists()
     agent = Agent.objects.get(slug="assistant")
-    tools = {"get_weather", "list_files", "read_file", "send_email", "delete_files"}
+    tools = {"get_weather", "list_files", "read_file", "send_email", "delete_files", "handoff_to_user"}
     assert set(agent.tools.values_list("name", flat=True)) == tools
     assert all(Tool.objects.get(name=name).known for name in tools)
     assert (seeded / "notes.txt").is_file()

@@ -11,9 +11,10 @@ from django.db import ProgrammingError, connection, transaction
 from django.db.models import F
 
 from agents import ledger
+from agents.actions import answers
 from agents.actions.catalogue import register_local
-from agents.models import Run
-from agents.states import RunStatus
+from agents.models import Message, Question, Run
+from agents.states import QuestionStatus, RunStatus
 from approvals.actions import trail, undoing
 from approvals.models import ApiToken, AuditEntry, Decision, Tool, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Status
@@ -74,6 +75,25 @@ def test_it_asks_starts_and_records(worker, model, alice, rita):
     assert len(mail.outbox) == 1
     assert last_run(session).status == RunStatus.DONE
     assert trail.verify()[1] is None
+
+
+def test_it_asks_its_user_and_cancels_with_the_run(worker, model, alice):
+    use = Use("handoff_to_user", {"message": "Which one?"})
+    model.play(use, "Thank you.", use)
+    session = say(alice)
+    with worker():
+        work()
+    answers.answer(session, session.questions.get().pk, alice, "Blue")
+    with worker():
+        work()
+    assert model.told() == ["The user answered: Blue"]
+    say(alice, "Once more.", session)
+    with worker():
+        work()
+        assert last_run(session).status == RunStatus.WAITING
+        Run.objects.filter(pk=last_run(session).pk).update(status=RunStatus.STOPPED, open_ends=True)
+        sweep()
+    assert session.questions.filter(status=QuestionStatus.CANCELLED).count() == 1
 
 
 def test_it_uses_trust_and_hears_of_denials(worker, model, alice, rita):
@@ -166,6 +186,8 @@ def test_it_starts_where_the_catalogue_is_up_to_date(worker, desk):
             digest="",
             version=1,
         ),
+        lambda: Question.objects.update(answer="Yes"),
+        lambda: Message.objects.update(superseded=True),
         lambda: ToolCall.objects.update(arguments={"to": "evil@example.com"}),
         lambda: ToolCall.objects.update(digest="0" * 64),
         lambda: ToolCall.objects.update(terms={}),

@@ -311,9 +311,32 @@ MUTANTS = (
     Mutant(
         "a run goes on when all of its calls are decided, not before",
         RUNS,
-        "lambda: Run.objects.filter(~Exists(_unsettled(_CALLS_OF)), pk=_PK),",
-        "lambda: Run.objects.filter(pk=_PK),",
+        "Run.objects.filter(~Exists(_unsettled(_CALLS_OF)), ",
+        "Run.objects.filter(",
         _in("integration", "settlements", "siblings_wait_for_the_unknown_one"),
+    ),
+    Mutant(
+        "a run goes on when all of its questions are answered, not before",
+        RUNS,
+        "~Exists(_open_questions(_PK)), pk=_PK)",
+        "pk=_PK)",
+        _in(
+            "integration", "chat_questions", "several_questions_wait_for_all_answers_and_too_many_are_refused"
+        ),
+    ),
+    Mutant(
+        "the first answer to a question counts",
+        "agents/actions/questions.py",
+        "Question.objects.filter(pk=question.pk, status=QuestionStatus.OPEN)",
+        "Question.objects.filter(pk=question.pk)",
+        _in("integration", "chat_questions", "the_first_answer_counts"),
+    ),
+    Mutant(
+        "a person writes anew only what nothing waits for",
+        "agents/actions/rewriting.py",
+        "if calls.filter(status__in=OPEN).exists():",
+        "if not calls:",
+        _in("integration", "chat_editing", "it_waits_for_calls_that_are_not_over"),
     ),
     Mutant(
         "an early approval does not lapse for a late sibling",

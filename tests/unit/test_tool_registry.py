@@ -192,18 +192,21 @@ def test_options_have_to_make_sense(options):
 
 
 def test_the_catalogue_has_the_tools_of_this_code_base():
-    assert list(catalogue()) == ["delete_files", "get_weather", "list_files", "read_file", "send_email"]
+    assert list(catalogue()) == [
+        "delete_files", "get_weather", "handoff_to_user", "list_files", "read_file", "send_email",
+    ]  # fmt: skip
     assert catalogue() is catalogue()
     risks = {name: each.risk for name, each in catalogue().items()}
     assert risks == {
         "delete_files": "high",
         "get_weather": "low",
+        "handoff_to_user": "low",
         "list_files": "low",
         "read_file": "low",
         "send_email": "medium",
     }
     repeatable = [name for name, each in catalogue().items() if each.idempotent]
-    assert repeatable == ["get_weather", "list_files", "read_file"]
+    assert repeatable == ["get_weather", "handoff_to_user", "list_files", "read_file"]
 
 
 TOOL = '''

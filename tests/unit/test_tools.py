@@ -78,10 +78,10 @@ def test_it_reads_a_file(workspace):
 
 
 def test_it_reads_no_more_than_its_limit(workspace):
-    (workspace / "big").write_bytes(b"x" * 100_000)
-    assert len(said(read_file, path="big")) == 100_000
-    (workspace / "big").write_bytes(b"x" * 100_001)
-    assert "100001 bytes" in refusal(read_file, path="big")
+    (workspace / "big").write_bytes(b"x" * 262_144)
+    assert len(said(read_file, path="big")) == 262_144
+    (workspace / "big").write_bytes(b"x" * 262_145)
+    assert "262145 bytes" in refusal(read_file, path="big")
 
 
 def test_it_reads_text_only(workspace):

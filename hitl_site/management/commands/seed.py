@@ -25,7 +25,7 @@ PEOPLE = {
     "remy": REVIEWERS,
     "admin": ADMINISTRATORS,
 }
-TOOLS = ("get_weather", "list_files", "read_file", "send_email", "delete_files")
+TOOLS = ("get_weather", "list_files", "read_file", "send_email", "delete_files", "handoff_to_user")
 PROMPT = (
     "You are a helpful assistant. Use your tools to act. Some of them are protected: people are asked before "
     "they run, and that can take a while. Never say that something was done unless its result says so. When a "

@@ -1,0 +1,96 @@
+"""Chats are renamed, put away and found again, by their owner."""
+
+from __future__ import annotations
+
+import pytest
+from django.urls import reverse
+
+from agents.models import Session
+from tests import desk
+
+
+@pytest.fixture
+def session(alice, model):
+    model.play("The **invoice** of Brno is Größe 7.", loop=True)
+    return desk.chat(alice, "Hello, agent.")
+
+
+@pytest.fixture
+def as_alice(client, alice):
+    client.force_login(alice)
+    return client
+
+
+def to(name, session):
+    return reverse(f"agents:{name}", args=[session.pk])
+
+
+def listed(client, query=""):
+    html = client.get(f"/chat/?{query}").content.decode()
+    return [one for one in Session.objects.all() if f'id="s-{one.pk}"' in html]
+
+
+def test_it_renames_and_escapes(as_alice, session):
+    response = as_alice.post(to("rename", session), {"title": "  <b>Mail</b>\n to Brno "})
+    assert response.status_code == 302
+    session.refresh_from_db()
+    assert session.title == "<b>Mail</b> to Brno"
+    html = as_alice.get(to("session", session)).content.decode()
+    assert "<h1>&lt;b&gt;Mail&lt;/b&gt; to Brno</h1>" in html
+    assert desk.kinds(session=session.key)[-1] == "session.renamed"
+
+
+@pytest.mark.parametrize("title", ["", " \n", "\u200b", "x" * 201])
+def test_it_refuses_a_name_that_is_none(as_alice, session, title):
+    response = as_alice.post(to("rename", session), {"title": title})
+    assert response.status_code == 422
+    assert 'id="title-error" role="alert">The name' in response.content.decode()
+    session.refresh_from_db()
+    assert session.title == "Hello, agent."
+
+
+def test_it_archives_and_takes_back(as_alice, session):
+    assert listed(as_alice) == [session]
+    as_alice.post(to("archive", session))
+    assert listed(as_alice) == []
+    assert listed(as_alice, "archived=1") == [session]
+    assert "?archived=1" in as_alice.get("/chat/").content.decode()
+    assert as_alice.get(to("session", session)).status_code == 200
+    as_alice.post(to("archive", session), {"back": "1"})
+    assert listed(as_alice) == [session]
+    assert desk.kinds(session=session.key)[-2:] == ["session.archived", "session.unarchived"]
+
+
+def test_it_comes_back_with_a_message(as_alice, alice, session):
+    as_alice.post(to("archive", session))
+    as_alice.post(to("post", session), {"text": "Are you still there?"})
+    assert listed(as_alice) == [session]
+
+
+@pytest.mark.parametrize("query", ["hello", "INVOICE", "größe", "agent.", "of%20Brno"])
+def test_it_finds_titles_and_messages_archived_ones_too(as_alice, session, query):
+    assert listed(as_alice, f"q={query}") == [session]
+    as_alice.post(to("archive", session))
+    assert listed(as_alice, f"q={query}") == [session]
+
+
+@pytest.mark.parametrize("query", ["text", "role", "%25", "_", "nothing", '"', "%5C"])
+def test_it_finds_no_more_than_what_was_said(as_alice, session, query):
+    assert listed(as_alice, f"q={query}") == []
+
+
+def test_a_search_shows_what_was_searched_as_text(as_alice, session):
+    html = as_alice.get("/chat/?q=<script>").content.decode()
+    assert "“&lt;script&gt;”" in html
+    assert "<script>" not in html
+
+
+def test_everybody_finds_their_own_alone(client, bob, session):
+    client.force_login(bob)
+    assert listed(client, "q=hello") == []
+    assert listed(client) == []
+    for name in ("rename", "archive"):
+        assert client.post(to(name, session), {"title": "Mine"}).status_code == 404
+        assert client.get(to(name, session)).status_code == 405
+    session.refresh_from_db()
+    assert (session.title, session.archived_at) == ("Hello, agent.", None)
