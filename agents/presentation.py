@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from html import unescape
 from typing import Any
 
 import nh3
@@ -18,6 +20,7 @@ from markdown_it.renderer import RendererHTML
 
 from agents.models import Message, Run, Session
 from agents.states import ACTIVE, RunStatus
+from approvals.digest import too_deep
 from approvals.fields import storable
 from approvals.models import ToolCall
 from approvals.presentation import Row, mark, rows, summary
@@ -46,7 +49,15 @@ def markdown(text: str) -> SafeString:
         url_relative="deny",
         link_rel="noopener nofollow",
     )
-    return mark_safe(html)  # nh3 has just sanitised it
+    return mark_safe(_BETWEEN_TAGS.sub(_marked, html))  # nh3 has just sanitised it; marks are escaped
+
+
+_BETWEEN_TAGS = re.compile(r"(?:^|(?<=>))[^<]+")
+
+
+def _marked(between: re.Match[str]) -> str:
+    shown = mark(unescape(between.group()))
+    return shown if "<mark>" in shown else between.group()
 
 
 @cache
@@ -172,6 +183,8 @@ def _unknown_card(key: str, use: dict[str, Any], result: dict[str, Any] | None, 
     else:
         where = State("run", "…") if live else State("quiet", "Not run")
     given = use.get("input")
+    if too_deep(given):
+        given = {"arguments": "(nested too deeply to be shown)"}  # it never became a call
     return CallCard(
         key=key,
         tool=storable(str(use.get("name", ""))),
