@@ -213,7 +213,8 @@ def _update(context: BrowserContext, system: System) -> Row:
         asker.ask(1)
         _until(page, lambda before=before: moved.frames > before[1])  # the doorbell has rung
         page.wait_for_load_state("networkidle")
-        page.wait_for_function(f"!document.querySelector({json.dumps(BUSY)})")
+        while page.locator(BUSY).count():
+            page.wait_for_timeout(20)
         page.wait_for_timeout(1000)  # what comes late counts too
         sizes.append((moved.answers - before[0], moved.frames - before[1]))
     page.close()
@@ -326,7 +327,7 @@ def _keyboard(browser: Browser, *, live: bool) -> Row:
         asker.ask(DECISIONS)
         page = _reviewer(browser, system).new_page()
         page.goto("/approvals/")
-        page.wait_for_function(f"Number(document.getElementById('pending').dataset.count) >= {DECISIONS}")
+        page.locator(f"#pending[data-count='{DECISIONS}']").wait_for(state="attached")
         page.locator("#card").wait_for()
         hand = Hand(page)
         with asker.every_second() if live else nullcontext():
