@@ -347,7 +347,7 @@ def wrong_decisions(system: System, made: dict[str, str]) -> int:
     """Decisions that the database has otherwise than the rule wants, or that nobody meant."""
     printed = system.manage("shell", "--no-imports", "--command", TELL)
     [line] = [line for line in printed.splitlines() if line.startswith("rows ")]
-    rows = json.loads(line.removeprefix("rows "))
+    rows: list[tuple[str, str, str]] = json.loads(line.removeprefix("rows "))
     meant = {call: choice for call, choice, to in rows if (choice == "deny") == to.endswith(EVIL)}
     return len(rows) - len(meant) + sum(meant.get(call) != choice for call, choice in made.items())
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import Browser, BrowserContext, Dialog
 
 from tests.hostile import Hostile
 from tests.hostile_calls import families, harmless, subject
@@ -80,10 +80,14 @@ class Looker:
         self.context.add_init_script(ARMED)
         self.page = self.context.new_page()
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("dialog", lambda dialog: (self.faults.append("a dialog"), dialog.dismiss()))
+        self.page.on("dialog", self._refuse)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("console", lambda message: self._hear(message.type, message.text))
         self.page.on("popup", lambda page: self.faults.append(f"a window: {page.url}"))
+
+    def _refuse(self, dialog: Dialog) -> None:
+        self.faults.append("a dialog")
+        dialog.dismiss()
 
     def _hear(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):

@@ -112,7 +112,7 @@ def test_it_refuses_what_is_nested_too_deeply():
 
 def test_what_it_takes_can_be_shown_from_a_deep_stack():
     """An agent asks from a shallow stack, pages are made in a deep one: the limit is no matter of the stack."""
-    value = "x"
+    value: object = "x"
     for _ in range(DEEPEST):
         value = [value]
     assert canonical(value)
