@@ -8,6 +8,7 @@
   const attribute = ({ name, value, ownerElement }) => {
     if (name === "class") value = value.split(" ").filter((one) => !one.startsWith("htmx-")).sort().join(" ");
     if (name === "hx-headers") value = Object.keys(JSON.parse(value)).join(" ");
+    if (name === "datetime") value = "";
     if (name === "value" && ownerElement.name === "csrfmiddlewaretoken") value = "";
     return `${name}=${steady(value)}`;
   };
