@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
+from html import unescape
 from itertools import groupby
 from typing import Any
 
@@ -22,6 +24,7 @@ from markdown_it.renderer import RendererHTML
 from agents.models import Agent, Message, Question, Run, Session
 from agents.states import ACTIVE, QuestionStatus, RunStatus
 from approvals.actions.nudging import AGAIN, patience
+from approvals.digest import too_deep
 from approvals.fields import storable
 from approvals.models import ToolCall
 from approvals.presentation import Row, mark, rows, summary
@@ -50,7 +53,15 @@ def markdown(text: str) -> SafeString:
         url_relative="deny",
         link_rel="noopener nofollow",
     )
-    return mark_safe(html)  # nh3 has just sanitised it
+    return mark_safe(_BETWEEN_TAGS.sub(_marked, html))  # nh3 has just sanitised it; marks are escaped
+
+
+_BETWEEN_TAGS = re.compile(r"(?:^|(?<=>))[^<]+")
+
+
+def _marked(between: re.Match[str]) -> str:
+    shown = mark(unescape(between.group()))
+    return shown if "<mark>" in shown else between.group()
 
 
 @cache
@@ -290,6 +301,8 @@ def _unknown_card(key: str, use: dict[str, Any], result: dict[str, Any] | None, 
     else:
         where = State("run", "…") if live else State("quiet", "Not run")
     given = use.get("input")
+    if too_deep(given):
+        given = {"arguments": "(nested too deeply to be shown)"}  # it never became a call
     return CallCard(
         key=key,
         tool=storable(str(use.get("name", ""))),

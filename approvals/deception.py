@@ -19,6 +19,9 @@ _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u20
 _EMOJI_JOINERS = frozenset("\u200d\ufe0e\ufe0f")
 # Marks that pass for a slash, a dot or an at sign where an address or a path stands.
 _ALIKE_SIGNS = frozenset("\u2024\u2044\u2215\u29f8\uff0e\uff0f\uff20\u2571\u30ce")
+# Letters in rings and squares: signs by their kind, and read as letters.
+_RINGED = re.compile("[\u249c-\u24e9\U0001f110-\U0001f129\U0001f130-\U0001f149\U0001f150-\U0001f169]")
+_PILE = 4  # accents on one letter that a language may need (UTS 39); more of them cover what stands around
 # UTS 39, "highly restrictive": these scripts are written with Latin words between, and nobody mixes them up.
 _FREELY_MIXED = (
     "CJK",
@@ -106,7 +109,15 @@ def _hidden(text: str, at: int, char: str) -> bool:
     category = unicodedata.category(char)
     if category in ("Cc", "Cf", "Co", "Cn", "Cs", "Zs", "Zl", "Zp") or char in _BLANK:
         return True
+    if category in ("Mn", "Me") and _piled(text, at):
+        return True
     return "VARIATION SELECTOR" in unicodedata.name(char, "")
+
+
+def _piled(text: str, at: int) -> bool:
+    """More accents than one letter can carry stand before this one."""
+    below = text[max(0, at - _PILE) : at]
+    return len(below) == _PILE and all(unicodedata.category(char) in ("Mn", "Me") for char in below)
 
 
 def _in_emoji(text: str, at: int) -> bool:
@@ -126,12 +137,16 @@ def _alike(text: str) -> Iterator[int]:
     for segment in _SEGMENT.finditer(text):
         letters = segment.group()
         if any(_latin(char) for char in letters):
-            yield from (at for at in range(*segment.span()) if text[at] in _ALIKE_SIGNS)
+            yield from (at for at in range(*segment.span()) if _passes_for_a_sign(text[at]))
         if _HOST.search(letters):
             for word in _WORD.finditer(text, *segment.span()):
                 odd = [at for at in range(*word.span()) if _foreign(text[at]) or text[at] in _IN_ADDRESSES]
                 if odd and all(text[at] in _READ_AS for at in odd):
                     yield from odd
+
+
+def _passes_for_a_sign(char: str) -> bool:
+    return char in _ALIKE_SIGNS or bool(_RINGED.match(char))
 
 
 def _latin(char: str) -> bool:

@@ -7,13 +7,19 @@ import rfc8785
 
 from approvals.errors import InvalidArguments
 
+DEEPEST = (
+    200  # lists and objects inside each other; what is deeper could be stored, and then be shown nowhere
+)
+
 
 def canonical(value: Any) -> bytes:
     """The RFC 8785 bytes of a JSON value.
 
     Raises InvalidArguments for what has no canonical form: NaN and infinity, integers beyond 2**53 - 1
-    (other readers would round them), lone surrogates, keys that are no strings.
+    (other readers would round them), lone surrogates, keys that are no strings, and for what is nested too deeply.
     """
+    if too_deep(value):
+        raise InvalidArguments(f"The arguments are nested more than {DEEPEST} deep. Send them flatter.")
     try:
         _refuse_long_floats(value)
         return rfc8785.dumps(value)
@@ -22,6 +28,17 @@ def canonical(value: Any) -> bytes:
             f"The arguments have no exact JSON form ({error or type(error).__name__}). "
             "Use numbers up to 2**53, valid text, and strings for long numbers."
         ) from None
+
+
+def too_deep(value: Any) -> bool:
+    """Whether lists and objects go deeper than anybody reads; looks without recursion."""
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        holders = [each for each in level if isinstance(each, dict | list | tuple)]
+        if not holders:
+            return False
+        level = [inner for each in holders for inner in (each.values() if isinstance(each, dict) else each)]
+    return True
 
 
 def _refuse_long_floats(value: Any) -> None:

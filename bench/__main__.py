@@ -12,6 +12,7 @@ from bench import (
     audit_cost,
     browser,
     cycle,
+    desk,
     insights,
     latency,
     memory,
@@ -25,7 +26,7 @@ from bench.stats import Row, table
 from bench.system import systems
 from tests.postgres import end_on_signals
 
-PARTS = ("browser", "system", "cycle", "race", "audit", "policies", "insights", "paused")
+PARTS = ("browser", "desk", "system", "cycle", "race", "audit", "policies", "insights", "paused")
 RACE = {"sqlite": 400, "postgresql": 1500}  # calls
 OUT = Path(__file__).resolve().parent.parent / "var" / "bench"
 
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append")
     parser.add_argument("--browser-rounds", type=int, default=30)
     parser.add_argument("--paused", type=int, default=10_000, help="runs that wait at once")
+    parser.add_argument("--waiting", type=int, default=10_000, help="calls on the desk that wait at once")
     parser.add_argument("--only", action="append", choices=PARTS, help="leave the other parts out")
     options = parser.parse_args()
     end_on_signals()
@@ -64,6 +66,8 @@ def _part(part: str, databases: list[str], options: argparse.Namespace) -> Any:
     if part == "browser":
         title = "sqlite, Chromium: how long people wait, ms"
         return _print(title, browser.measure(options.browser_rounds))
+    if part == "desk":
+        return _desk(options.waiting)
     if part == "cycle":
         return _print("postgresql: the durable cycle in one process", cycle.measure())
     return _print("postgresql: paused runs", paused.measure(options.paused))
@@ -72,6 +76,14 @@ def _part(part: str, databases: list[str], options: argparse.Namespace) -> Any:
 def _print(title: str, rows: list[Row]) -> list[Row]:
     print(table(title, rows), flush=True)
     return rows
+
+
+def _desk(waiting: int) -> dict[str, Any]:
+    found = desk.measure(waiting)
+    _print("sqlite, Chromium: the queue page, and the first decision", found["page"])
+    _print("sqlite, Chromium: what an open queue page moves when one call comes", found["update"])
+    _print("sqlite, Chromium: 30 decisions by keyboard", found["keyboard"])
+    return found
 
 
 def _policies(kind: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from approvals.digest import call_digest, canonical, definition_hash
+from approvals.digest import DEEPEST, call_digest, canonical, definition_hash
 from approvals.errors import InvalidArguments
 
 PARTS = {
@@ -108,6 +108,16 @@ def test_it_refuses_what_is_nested_too_deeply():
         deep = [deep]
     with pytest.raises(InvalidArguments):
         canonical(deep)
+
+
+def test_what_it_takes_can_be_shown_from_a_deep_stack():
+    """An agent asks from a shallow stack, pages are made in a deep one: the limit is no matter of the stack."""
+    value: object = "x"
+    for _ in range(DEEPEST):
+        value = [value]
+    assert canonical(value)
+    with pytest.raises(InvalidArguments, match="nested more than 200 deep"):
+        canonical([value])
 
 
 @pytest.mark.parametrize("odd", ["\0", "\u202e", "\U000e0041", "é", "e\u0301", "\u2028"], ids=ascii)

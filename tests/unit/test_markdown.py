@@ -80,3 +80,21 @@ def test_it_keeps_a_fence_without_its_class():
 def test_it_survives_a_very_long_text():
     assert markdown("> " * 5000 + "x")
     assert "<pre>" in markdown("a" * 200_001)
+
+
+def test_it_shows_what_deceives_in_words_and_in_code():
+    html = markdown("pay \u202e`b\u200bc` <\u00a0> [x](https://example.com/a\u202eb)\n\n    d\u00ade")
+    for code in (
+        "U+202E",
+        "<code>b<mark>U+200B</mark>c</code>",
+        "&lt;<mark>U+00A0</mark>&gt;",
+        "d<mark>U+00AD</mark>e",
+    ):
+        assert code in html
+    assert 'href="https://example.com/a%E2%80%AEb"' in html
+
+
+def test_a_mark_makes_no_markup_of_what_stands_beside_it():
+    html = markdown("\u202e&lt;img src=x onerror=pwned()> a > b &amp;lt; 'c' \"d\"")
+    assert html.startswith("<p><mark>U+202E</mark>&lt;img src=x onerror=pwned()&gt; a &gt; b &amp;lt; ")
+    assert "<img" not in html

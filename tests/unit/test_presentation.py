@@ -19,6 +19,8 @@ from approvals.presentation import mark, raw, rows, span, summary
         "emoji: 👩‍💻 ❤️ 👍🏽",
         "windows\r\nlines",
         "µm and 10²",
+        "Việt Nam, \u05e9\u05b8\u05c1\u0591, \u0e01\u0e33\u0e49, a\u0301\u0302\u0303\u0304",
+        "see ⓐ and ① below",
     ],
 )
 def test_it_leaves_honest_text_alone(text):
@@ -47,6 +49,8 @@ def test_it_leaves_honest_text_alone(text):
         ("a\U000e0041b", "U+E0041"),
         ("a\ue000b", "U+E000"),
         ("a\x85b", "U+0085"),
+        ("a\u0301\u0301\u0301\u0301\u0301", "U+0301"),
+        ("a\u20dd\u20dd\u20dd\u20dd\u20dd", "U+20DD"),
     ],
 )
 def test_it_marks_what_cannot_be_seen(text, code):
@@ -56,7 +60,9 @@ def test_it_marks_what_cannot_be_seen(text, code):
     assert deceptive({text: 1})
 
 
-@pytest.mark.parametrize("char", ["\u0430", "\u03bf", "\u0585", "\u13a0", "\U0001d41a", "\uff41"])
+@pytest.mark.parametrize(
+    "char", ["\u0430", "\u03bf", "\u0585", "\u13a0", "\U0001d41a", "\uff41", "\u24d0", "\U0001f150"]
+)
 def test_it_marks_letters_of_another_script_in_a_latin_word(char):
     text = f"ex{char}mple"
     assert f"<mark>U+{ord(char):04X} {char}</mark>" in mark(text)

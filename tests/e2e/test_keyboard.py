@@ -1,0 +1,47 @@
+"""Keys alone, from the sign-in to the last decision, while more calls come in: none of the decisions is wrong."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from bench.desk import Asker, Hand, wrong_decisions
+from tests.system import System
+
+DECISIONS = 6
+
+
+def sign_in_with_keys(page: Page, user: str) -> None:
+    page.goto("/login/")
+    while page.evaluate("document.activeElement.name") != "username":
+        page.keyboard.press("Tab")
+    page.keyboard.type(user)
+    page.keyboard.press("Tab")
+    page.keyboard.type("nod")
+    page.keyboard.press("Enter")
+    page.wait_for_url(lambda url: "/login/" not in url)
+
+
+@pytest.fixture
+def quiet_nod(tmp_path_factory: pytest.TempPathFactory) -> System:
+    """A system of its own: whoever works through the whole list would decide the calls of other tests."""
+    return System(tmp_path_factory.mktemp("keys")).prepare()
+
+
+@pytest.mark.timeout(300)
+def test_from_the_sign_in_to_the_last_decision_by_keys(quiet_nod: System, chromium: Browser) -> None:
+    with quiet_nod.up():
+        asker = Asker(quiet_nod)
+        asker.ask(DECISIONS)
+        context = chromium.new_context(base_url=quiet_nod.url)
+        page = context.new_page()
+        sign_in_with_keys(page, "rita")
+        expect(page.locator("#card")).to_be_visible()
+        hand = Hand(page)
+        with asker.every_second():
+            made = hand.work(DECISIONS)
+        assert len(made) == DECISIONS
+        assert set(made.values()) == {"approve", "deny"}
+        assert asker.asked > DECISIONS
+        assert wrong_decisions(quiet_nod, made) == 0
+        context.close()
