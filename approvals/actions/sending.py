@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from smtplib import SMTPException, SMTPRecipientsRefused
 from typing import Any
@@ -82,7 +83,9 @@ def _mail(parcel: Parcel) -> None:
 def _push(parcel: Parcel) -> None:
     """To all browsers of the person; one that takes it is enough, and so is none that is left."""
     said = letters.push(parcel.calls)
-    outcomes = [_push_to(each, said) for each in PushSubscription.objects.filter(user=parcel.user.pk)]
+    until = time.monotonic() + settings.NOTICE_LEASE.total_seconds() / 2  # well before it is taken up anew
+    devices = PushSubscription.objects.filter(user=parcel.user.pk).order_by("failed_at", "pk")
+    outcomes = [_push_to(each, said) for each in devices if time.monotonic() < until]
     if outcomes and not any(outcomes):
         raise NotSent("no push service took it")
 

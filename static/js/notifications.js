@@ -9,7 +9,7 @@
 
   function show(id, on, text) {
     const button = $(id);
-    button.setAttribute("aria-pressed", String(on));
+    button.classList.toggle("strong", on);
     button.textContent = on ? "Turn off" : "Turn on";
     $(`${id}-state`).textContent = text;
   }

@@ -15,7 +15,7 @@ function offline() {
     "Content-Type": "text/html; charset=utf-8",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
   };
-  return new Response(OFFLINE, { status: 503, headers });
+  return new Response(OFFLINE, { headers });
 }
 
 self.addEventListener("install", () => self.skipWaiting());

@@ -96,7 +96,7 @@ def test_a_mail_holds_no_argument_and_no_way_to_decide(written, model, alice, ri
         assert SECRET not in said
         assert MAIL["to"] not in said
         assert MAIL["subject"] not in said
-        for address in re.findall(r"https?://\S+", letter.body):
+        for address in re.findall(r"https?://\S+", str(letter.body)):
             path = re.sub(r"^https?://[^/]+", "", address)
             assert path in ("/approvals/", f"/approvals/{call.pk}/", "/notifications/")
             assert Client().get(path)["Location"].startswith("/login/")
@@ -253,8 +253,8 @@ class Broken(EmailBackend):
 
     def send_messages(self, messages):
         type(self).tried += 1
-        if type(self).error:
-            raise type(self).error
+        if error := type(self).error:
+            raise error
         return super().send_messages(messages)
 
 
