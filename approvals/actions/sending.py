@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
+from django.db.models import F
 from django.db.models.functions import Now
 
 from approvals import letters, web_push
@@ -84,7 +85,9 @@ def _push(parcel: Parcel) -> None:
     """To all browsers of the person; one that takes it is enough, and so is none that is left."""
     said = letters.push(parcel.calls)
     until = time.monotonic() + settings.NOTICE_LEASE.total_seconds() / 2  # well before it is taken up anew
-    devices = PushSubscription.objects.filter(user=parcel.user.pk).order_by("failed_at", "pk")
+    devices = PushSubscription.objects.filter(user=parcel.user.pk).order_by(
+        F("failed_at").asc(nulls_first=True), "pk"
+    )
     outcomes = [_push_to(each, said) for each in devices if time.monotonic() < until]
     if outcomes and not any(outcomes):
         raise NotSent("no push service took it")

@@ -17,8 +17,10 @@ from django.utils import timezone
 
 from approvals.actions import announcing, notices, sending
 from approvals.actions.calls import mark_unknown
+from approvals.actions.doubts import doubts
 from approvals.models import AuditEntry, ToolCall, ToolPolicy
 from approvals.notice_models import Announcement, Postbox
+from approvals.policy_files import Entry
 from approvals.states import Channel, Fault, Status
 from tests import desk
 from tests.desk import MAIL, approve, asks, chat, deny, no_audit, pass_by, pending, sweep
@@ -407,7 +409,8 @@ def test_the_mails_of_the_desk_are_not_in_the_agents_outbox(written, model, alic
     settings.EMAIL_FILE_PATH = str(settings.OUTBOX_DIR)
     ask(model, alice)
     sweep()
-    assert len(list(settings.NOTICES_DIR.glob("*.log"))) == 2
+    files = settings.NOTICES_DIR.glob("*.log")  # one or two: they are named by the second
+    assert "".join(file.read_text() for file in files).count("\nSubject: ") == 2
     assert not settings.OUTBOX_DIR.exists()
 
 
@@ -424,3 +427,16 @@ def test_two_calls_of_a_turn_are_one_mail(written, model, alice):
     ripen()
     sweep()
     assert letters() == [("remy", 2), ("rita", 2)]
+
+
+def test_the_form_says_whom_a_policy_would_not_reach(office, settings):
+    settings.VAPID_KEY = ""
+    assert doubts(Entry("a", "send_email", "ask")) == []
+    assert doubts(Entry("a", "send_email", "ask", notify="email")) == []
+    assert 'name="notify"' in office.get("/admin/approvals/toolpolicy/add/").text
+    User.objects.update(email="")
+    settings.DEMO = False
+    said = doubts(Entry("a", "send_email", "ask", notify="email,push"))
+    assert [
+        word in " ".join(said) for word in ("Push is not set up", "Nobody who may", "NOD_PUBLIC_URL")
+    ] == [True] * 3
