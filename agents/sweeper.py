@@ -16,7 +16,7 @@ from django.db import Error as DatabaseError
 from django.db import connections
 
 from agents.actions import runs
-from approvals.actions import attention, calls, trail
+from approvals.actions import announcing, attention, calls, sending, trail
 
 logger = logging.getLogger("nod.sweeper")
 
@@ -26,16 +26,21 @@ DUTIES: tuple[Callable[[], int], ...] = (
     attention.escalate_due,
     runs.sweep_ends,
     trail.checkpoint_if_due,
+    announcing.note_due,
 )
+# They wait for mail servers and push services, so they have a thread of their own.
+SLOW: tuple[Callable[[], int], ...] = (sending.send_due,)
 
 
 class Sweeper:
     """Sweeps until it is stopped. An outage of the database costs one log line."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, slow: bool = False) -> None:
+        self._slow = slow
         self._stop = threading.Event()
         self._broken: set[str] = set()  # the duties that failed last time
-        self._thread = threading.Thread(target=self._work, name="nod-sweeper", daemon=True)
+        name = "nod-messages" if slow else "nod-sweeper"
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -53,7 +58,7 @@ class Sweeper:
 
     def sweep(self) -> None:
         """All duties once. Whatever fails, the others are done, and it goes on."""
-        for duty in DUTIES:
+        for duty in SLOW if self._slow else DUTIES:
             if self._stop.is_set():
                 return
             try:

@@ -13,10 +13,11 @@ from django.db import models
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now
 
+from approvals import notice_models  # noqa: F401 (Django looks for tables here)
 from approvals.fields import CanonicalJSONField, JSONTextField
 from approvals.ids import uuid7
 from approvals.prepared import Select, Slot
-from approvals.states import Choice, Effect, Fault, Risk, Status
+from approvals.states import Choice, Effect, Fault, Notify, Risk, Status
 
 MAX_QUORUM = 20
 SENSIBLE = [MinValueValidator(timedelta(seconds=1)), MaxValueValidator(timedelta(days=365))]
@@ -91,6 +92,13 @@ class ToolPolicy(models.Model):
     )
     risk = models.CharField(
         max_length=6, choices=Risk.choices, blank=True, help_text="Empty means the tool's own."
+    )
+    notify = models.CharField(
+        max_length=10,
+        choices=Notify.choices,
+        blank=True,
+        db_default="",
+        help_text="How those who may decide are written to, once a call has waited for a minute.",
     )
     trust_expires_in = models.DurationField(
         default=timedelta(hours=8), validators=SENSIBLE, help_text="The longest that trust may last."
@@ -232,6 +240,7 @@ class ToolCall(models.Model):
     )
     taken_until = models.DateTimeField(null=True)
     nudged_at = models.DateTimeField(null=True, help_text="When whoever asked reminded the reviewers, last.")
+    announce_at = models.DateTimeField(null=True, help_text="When people are to be written to of it.")
     decided_at = models.DateTimeField(null=True)
     executable_for = models.DurationField(null=True, help_text="How long an approval stays usable.")
     executable_until = models.DateTimeField(null=True)
@@ -261,6 +270,9 @@ class ToolCall(models.Model):
                 fields=["halfway_at"], name="call_halfway", condition=Q(status="pending", escalated=False)
             ),
             models.Index(fields=["expires_at"], name="call_expires", condition=Q(status="pending")),
+            models.Index(
+                fields=["announce_at"], name="call_announce", condition=Q(announce_at__isnull=False)
+            ),
             models.Index(fields=["started_at"], name="call_started", condition=Q(status="started")),
             models.Index(fields=["finished_at"], name="call_unknown", condition=Q(status="unknown")),
             models.Index(fields=["executable_until"], name="call_lapses", condition=Q(status="approved")),

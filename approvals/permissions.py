@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from django.conf import settings
@@ -113,6 +114,45 @@ def may_revoke(user: Person, grant: TrustGrant) -> bool:
 def may_tune(user: Person) -> bool:
     """May open the administrators' pages for policies."""
     return isinstance(user, User) and user.is_staff and user.has_perm("approvals.view_toolpolicy")
+
+
+def reviewers_in(names: Iterable[str]) -> QuerySet[User]:
+    """Active people in one of these groups who may open the queue; as `may_review` and `may_sign_in` have it.
+
+    Of people only what it takes to write to them is read: a worker may read no more.
+    """
+    app, codename = REVIEW.split(".")
+    reviews = {"groups__permissions__codename": codename, "groups__permissions__content_type__app_label": app}
+    people = User.objects.filter(is_active=True, groups__name__in=list(names)).filter(**reviews)
+    if not settings.DEMO:
+        people = people.exclude(pk__in=User.objects.filter(groups__name=DEMO_PEOPLE).values("pk"))
+    return people.only("id", "username", "email").order_by("pk").distinct()
+
+
+def deciders(call: ToolCall) -> QuerySet[User]:
+    """Those who may decide a call, and have not in this round."""
+    people = reviewers_in(call.group_names())
+    if not call.term("requester_may_decide"):
+        people = people.exclude(pk=call.requested_by_id)
+    return people.exclude(pk__in=_deciding().filter(call=call, round=call.round).values("by"))
+
+
+def left_to(user_id: int, calls: Sequence[ToolCall]) -> list[ToolCall]:
+    """Those of many calls that have this person among their deciders."""
+    groups = {call.groups: call.group_names() for call in calls}
+    mine = {key for key, names in groups.items() if reviewers_in(names).filter(pk=user_id).exists()}
+    decided = set(_deciding().filter(call__in=calls, by=user_id).values_list("call", "round"))
+    return [
+        call
+        for call in calls
+        if call.groups in mine
+        and (call.requested_by_id != user_id or call.term("requester_may_decide"))
+        and (call.pk, call.round) not in decided
+    ]
+
+
+def _deciding() -> QuerySet[Decision]:
+    return Decision.objects.filter(undone_at=None).order_by()
 
 
 def refusal(user: Person, call: ToolCall) -> Refusal | None:

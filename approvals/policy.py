@@ -23,7 +23,7 @@ class Terms:
     """What an asked call demands. Frozen into the call when it is asked.
 
     `quorum`: how many people have to approve; one denial is enough. `confirm`: a word that whoever approves has to
-    type. `justify`: they have to say why.
+    type. `justify`: they have to say why. `notify`: how those who may decide are written to; no approval depends on it.
     """
 
     groups: tuple[str, ...] = (REVIEWERS,)
@@ -36,6 +36,7 @@ class Terms:
     justify: bool = False
     trust_expires_in: timedelta = timedelta(hours=8)
     trust_max_uses: int | None = None
+    notify: str = ""
 
 
 @dataclass(frozen=True)

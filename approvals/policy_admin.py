@@ -50,7 +50,7 @@ class ToolPolicyAdmin(Audited):
             {
                 "fields": (
                     "groups", "quorum", "requester_may_decide", "open_for", "executable_for", "risk", "confirm",
-                    "justify",
+                    "justify", "notify",
                 )
             },
         ),

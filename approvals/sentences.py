@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from approvals.policy import REVIEWERS
 from approvals.policy_files.entries import Entry
-from approvals.states import Effect
+from approvals.states import Effect, Notify
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -48,5 +48,11 @@ def _demands(entry: Entry) -> str:
         f"who type “{entry.confirm}”" if entry.confirm else "",
         "who say why" if entry.justify else "",
         "the requester included" if entry.requester_may_decide else "",
+        f"told {_channels(entry)}" if entry.notify else "",
     ]
     return "".join(f"; {each}" for each in also if each)
+
+
+def _channels(entry: Entry) -> str:
+    label = str(Notify(entry.notify).label)
+    return label[0].lower() + label[1:]

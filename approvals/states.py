@@ -58,6 +58,19 @@ class Risk(models.TextChoices):
     HIGH = "high", "High"
 
 
+class Notify(models.TextChoices):
+    """How those who may decide are written to when a call waits. Empty: not at all."""
+
+    EMAIL = "email", "By e-mail"
+    PUSH = "push", "By push"
+    BOTH = "email,push", "By e-mail and by push"
+
+
+class Channel(models.TextChoices):
+    EMAIL = "email", "E-mail"
+    PUSH = "push", "Push"
+
+
 class Fault(models.TextChoices):
     """Why a call did not run as it was decided, or why nobody knows what became of it."""
 

@@ -15,10 +15,20 @@ GRANT SELECT ON
     approvals_toolcall, approvals_decision, approvals_auditentry, approvals_audithead,
     auth_group, auth_user_groups
     TO :role;
-GRANT SELECT (id, username) ON auth_user TO :role;
+-- People: their names, and whom to write to and where.
+GRANT SELECT (id, username, email, is_active) ON auth_user TO :role;
+GRANT SELECT ON
+    auth_permission, auth_group_permissions, django_content_type,
+    approvals_announcement, approvals_postbox, approvals_noticepreference, approvals_pushsubscription
+    TO :role;
 
 -- What it makes.
 GRANT INSERT ON approvals_toolcall, approvals_auditentry, approvals_audithead, agents_message, agents_question TO :role;
+
+-- Messages to people: who is to hear of what, and what went out. It can end a subscription, and make none.
+GRANT INSERT, UPDATE, DELETE ON approvals_announcement TO :role;
+GRANT INSERT, UPDATE ON approvals_postbox TO :role;
+GRANT DELETE, UPDATE (failed_at, failure) ON approvals_pushsubscription TO :role;
 
 -- What it moves on. Not what a call is: its tool, arguments, digest, requester and terms stay as they were asked.
 GRANT UPDATE ON agents_run, approvals_audithead TO :role;
@@ -27,7 +37,8 @@ GRANT UPDATE (status, closed_at) ON agents_question TO :role; -- it cancels with
 GRANT UPDATE (uses) ON approvals_trustgrant TO :role;
 GRANT UPDATE (last_seen) ON approvals_tool TO :role; -- that it has the tool as it is in the catalogue
 GRANT UPDATE (
-    status, version, fault, why, groups, epoch, escalated, executable_until, started_at, finished_at, result
+    status, version, fault, why, groups, epoch, escalated, executable_until, started_at, finished_at, result,
+    announce_at
 ) ON approvals_toolcall TO :role;
 
 -- Two of these columns move in one way only, whoever writes them: uses of trust are never given back, and the groups

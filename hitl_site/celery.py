@@ -35,9 +35,10 @@ def start_sweeper(sender: Any, **kwargs: Any) -> None:
     """In each worker; `worker_shutting_down` ends it."""
     from agents.sweeper import Sweeper
 
-    sender.nod_sweeper = Sweeper()
-    sender.nod_sweeper.start()
-    worker_shutting_down.connect(lambda **kwargs: sender.nod_sweeper.stop(), weak=False)
+    sweepers = sender.nod_sweepers = (Sweeper(), Sweeper(slow=True))
+    for each in sweepers:
+        each.start()
+        worker_shutting_down.connect(lambda each=each, **kwargs: each.stop(), weak=False)
 
 
 @worker_init.connect

@@ -1,9 +1,11 @@
 """Reads the environment. A secret may also stand in a file: NAME_FILE=/path instead of NAME=value."""
 
+import base64
 import hashlib
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -14,6 +16,7 @@ from environs import EnvError, FileAwareEnv
 
 T = TypeVar("T")
 env = FileAwareEnv()
+VAPID_FILE = "vapid-key"
 
 
 def value(read: Callable[..., T], name: str, default: Any, hint: str) -> T:
@@ -63,6 +66,45 @@ def origins(name: str) -> list[str]:
     return list(given)
 
 
+def public_url(name: str, port: int) -> str:
+    """Where people reach this Nod, for links in messages: scheme and host, without a slash at the end."""
+    text = value(env.str, name, "", "") or f"http://127.0.0.1:{port}"
+    try:
+        parts = urlsplit(text)
+        whole = parts.hostname and parts.port != 0 and parts.path in ("", "/")
+    except ValueError:
+        whole = False
+    if not whole or parts.scheme not in ("http", "https") or parts.query or parts.fragment or "@" in text:
+        raise ImproperlyConfigured(
+            f"{name} is not usable. Give the address at which people open Nod, such as https://nod.example.org."
+        )
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def vapid_key(name: str, data_dir: Path) -> str:
+    """The key that web push is signed with; else the one that `up` keeps in the data folder; empty without both."""
+    text = value(env.str, name, "", "")
+    if not text:
+        with suppress(OSError):
+            text = (data_dir / VAPID_FILE).read_text().strip()
+    try:
+        size = len(base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True))
+    except ValueError:
+        size = -1
+    if size not in (0, 32):
+        raise ImproperlyConfigured(
+            f"{name} is not usable. It takes 32 random bytes in base64url: "
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
+    return text.rstrip("=")
+
+
+def keep_vapid_key(data_dir: Path) -> None:
+    """Make the key of this data folder, unless it is there or the environment gives one."""
+    if not value(env.str, "NOD_VAPID_PRIVATE_KEY", "", ""):
+        _kept_key(data_dir / VAPID_FILE, size=32)
+
+
 def _parts(text: str) -> tuple[str, str]:
     """Scheme and place of a URL; empty for what is none."""
     try:
@@ -108,13 +150,13 @@ def failpoints(name: str, debug: bool) -> Path | None:
     return Path(text) if text else None
 
 
-def _kept_key(path: Path) -> str:
+def _kept_key(path: Path, size: int = 50) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with path.open("x") as file:
                 path.chmod(0o600)
-                file.write(secrets.token_urlsafe(50))
+                file.write(secrets.token_urlsafe(size))
         except FileExistsError:
             pass
         return path.read_text().strip()

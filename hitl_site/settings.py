@@ -24,6 +24,7 @@ ALLOWED_HOSTS = read.value(env.list, "ALLOWED_HOSTS", [], "Give host names separ
     ["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
 )
 CSRF_TRUSTED_ORIGINS = read.origins("CSRF_TRUSTED_ORIGINS")
+PUBLIC_URL = read.public_url("NOD_PUBLIC_URL", PORT)
 DATABASES = {"default": read.database(DATA_DIR, pool_size=16)}
 EMBEDDED_REDIS = not read.url("REDIS_URL", "", ("redis", "rediss", "unix", "valkey"))
 REDIS_SOCKET = socket_path(DATA_DIR) if EMBEDDED_REDIS else None
@@ -125,6 +126,8 @@ CONTENT_SECURITY_POLICY = {
         "style-src": [SELF],
         "img-src": [SELF, "data:"],
         "connect-src": [SELF],
+        "worker-src": [SELF],
+        "manifest-src": [SELF],
         "object-src": [NONE],
         "base-uri": [NONE],
         "form-action": [SELF],
@@ -216,6 +219,14 @@ MESSAGE_MAX_CHARS = 20_000
 PENDING_A_SESSION = 20  # calls that may wait for people at the same time
 DENIALS_A_CALL = 3  # after so many, exactly the same call is not asked for again in its session
 TRUST_MAX_AGE = timedelta(hours=8)
+NOTICE_GRACE = timedelta(seconds=60)  # a call that is decided sooner is written to nobody about
+NOTICE_PAUSE = timedelta(minutes=10)  # between two messages to one person by one channel
+NOTICE_LEASE = timedelta(minutes=2)  # a message that was begun and not ended in this time is sent again
+NOTICE_TIMEOUT = timedelta(seconds=10)  # for a mail server, and for a push service
+NOTICE_BACKOFF = (timedelta(seconds=30), timedelta(hours=1))  # after the first failure, and at most
+PUSH_SUBSCRIPTIONS = 10  # a person; one more takes the place of the oldest
+PUSH_TO_LOOPBACK = False  # for tests, which have a push service of their own
+VAPID_KEY = read.vapid_key("NOD_VAPID_PRIVATE_KEY", DATA_DIR)  # empty: no push
 FAILPOINTS = read.failpoints("NOD_FAILPOINTS", DEBUG)  # for tests/chaos
 DEMO = DEBUG  # demo people, the outbox page: never with DEBUG off
 WORKSPACE_DIR = DATA_DIR / "workspace"
@@ -224,6 +235,8 @@ OUTBOX_DIR = DATA_DIR / "outbox"
 # --- E-mail -------------------------------------------------------------------------------------------
 _EMAIL_URL = read.url("EMAIL_URL", "", tuple(dj_email_url.SCHEMES))
 EMAIL_FILE_PATH = str(OUTBOX_DIR)
+# Where Nod's own mails become files: not in the outbox, which shows those of the agents.
+NOTICES_DIR = None if _EMAIL_URL else DATA_DIR / "notices"
 DEFAULT_FROM_EMAIL = "nod@localhost"
 if _EMAIL_URL:
     try:

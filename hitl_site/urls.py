@@ -8,7 +8,7 @@ from django.urls import include, path
 from agents.views import outbox
 from approvals import insights_views
 from approvals.audit_views import trail
-from hitl_site import health, views
+from hitl_site import health, installed, views
 from hitl_site.api import urls as api_urls
 
 urlpatterns = [
@@ -22,11 +22,14 @@ urlpatterns = [
     path("chat/", include("agents.urls")),
     path("approvals/", include("approvals.urls")),
     path("insights/", insights_views.page, name="insights"),
+    path("notifications/", include("approvals.notice_urls")),
     path("audit/", trail, name="audit"),
     path("admin/", admin.site.urls),
     path("api/v1/", api_urls()),
     path("outbox/", outbox, name="outbox"),  # 404 outside a demo
     path("favicon.ico", views.favicon, name="favicon"),
+    path("manifest.webmanifest", installed.manifest, name="manifest"),
+    path("sw.js", installed.worker, name="worker"),
     path("healthz", health.alive, name="healthz"),
     path("readyz", health.ready, name="readyz"),
 ]

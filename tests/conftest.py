@@ -72,6 +72,7 @@ def own_folders(settings, tmp_path):
     """Each test has its own files, and its own channel layer."""
     settings.WORKSPACE_DIR = tmp_path / "workspace"
     settings.OUTBOX_DIR = tmp_path / "outbox"
+    settings.NOTICES_DIR = tmp_path / "notices"
     settings.CHANNEL_LAYERS = {**settings.CHANNEL_LAYERS}
 
 

@@ -13,7 +13,7 @@ from agents import driver
 from agents.actions import conversations, runs
 from agents.models import Run, Session
 from agents.states import RunStatus
-from agents.sweeper import DUTIES
+from agents.sweeper import DUTIES, SLOW
 from approvals.actions import decisions, settlements
 from approvals.actions.settlements import Settlement
 from approvals.models import AuditEntry, ToolCall
@@ -50,8 +50,8 @@ def say(user: User, text: str = "Hello.", session: Session | None = None) -> Ses
 
 
 def sweep() -> None:
-    """What a worker's sweeper does every few seconds."""
-    for duty in DUTIES:
+    """What a worker's sweepers do every few seconds."""
+    for duty in (*DUTIES, *SLOW):
         duty()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from django.conf import settings
 from django.db.models import DurationField, F, Q, QuerySet, UUIDField
 from django.db.models.functions import Now
 
@@ -31,6 +32,8 @@ def ask(judged: Sequence[Judged]) -> None:
         call = _row(one, Status.PENDING)
         call.groups = f"|{'|'.join(one.verdict.terms.groups)}|"
         _ASK.row(call, open_for=one.verdict.terms.open_for, half=one.verdict.terms.open_for / 2)
+        if one.verdict.terms.notify:
+            ToolCall.objects.filter(pk=call.pk).update(announce_at=Now() + settings.NOTICE_GRACE)
         entries.append(_requested(call))
         entries.append(audit.entry("call.pending", AGENT, call=call, policy=call.policy, why=call.why))
         events.ring(events.APPROVALS, "pending", call=str(call.pk))
@@ -316,6 +319,7 @@ def mark_unknown(call: ToolCall, fault: Fault) -> bool:
         why=f"{fault.label}.",
         groups=groups,
         finished_at=Now(),
+        announce_at=Now() + settings.NOTICE_GRACE if call.term("notify") else None,
         version=F("version") + 1,
     )
     if updated:

@@ -32,6 +32,7 @@ def policy(policy: ToolPolicy) -> dict[str, Any]:
         "justify": policy.justify,
         "trust_expires_in": policy.trust_expires_in.total_seconds(),
         "trust_max_uses": policy.trust_max_uses,
+        "notify": policy.notify,
     }
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
+from django.conf import settings
 from django.contrib.auth.models import User
 
 from approvals.actions.verdicts import facts_of
 from approvals.conditions import ConditionFailed, arguments_in, holds
 from approvals.hints import did_you_mean
 from approvals.models import Tool, ToolCall
+from approvals.permissions import reviewers_in
 from approvals.policy import REVIEWERS
 from approvals.policy_files import Entry
 from approvals.signals import known_agents
@@ -21,7 +23,7 @@ LOOKED_AT = 50  # calls that a condition is tried on, the latest
 
 def doubts(entry: Entry) -> list[str]:
     """A sentence for each."""
-    return [*_unknown_names(entry), *_on_its_tools(entry), *_too_few(entry)]
+    return [*_unknown_names(entry), *_on_its_tools(entry), *_too_few(entry), *_unheard(entry)]
 
 
 def _unknown_names(entry: Entry) -> list[str]:
@@ -101,6 +103,19 @@ def _too_few(entry: Entry) -> list[str]:
     return [
         f"It takes {entry.quorum} of {' or '.join(groups)} to approve, and {there} in there: nobody could."
     ]
+
+
+def _unheard(entry: Entry) -> list[str]:
+    """Where people are to be written to, and would not hear of it or could not follow the link."""
+    found = []
+    if "push" in entry.notify and not settings.VAPID_KEY:
+        found.append("Push is not set up on this Nod, so nobody gets one (NOD_VAPID_PRIVATE_KEY).")
+    people = reviewers_in(entry.groups or (REVIEWERS,))
+    if "email" in entry.notify and not people.exclude(email="").exists():
+        found.append("Nobody who may decide has an e-mail address, so nobody gets a mail.")
+    if entry.notify and not settings.DEMO and "//127.0.0.1:" in settings.PUBLIC_URL:
+        found.append(f"Links in messages lead to {settings.PUBLIC_URL} (NOD_PUBLIC_URL).")
+    return found
 
 
 def _properties(tool: Tool) -> list[str]:

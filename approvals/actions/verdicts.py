@@ -186,7 +186,7 @@ def _covering(request: Request, tool: Tool) -> TrustGrant | None:
 _OF_RULE = ("name", "tool", "agent", "provider", "when")
 _OF_TERMS = (
     "quorum", "requester_may_decide", "requester_may_trust", "open_for", "executable_for", "confirm", "justify",
-    "trust_expires_in", "trust_max_uses",
+    "trust_expires_in", "trust_max_uses", "notify",
 )  # fmt: skip
 _COLUMNS = (*_OF_RULE, *_OF_TERMS, "effect", "risk")
 _RULES = Select(

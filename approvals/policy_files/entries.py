@@ -33,6 +33,7 @@ class Entry:
     trust_expires_in: timedelta = timedelta(hours=8)
     trust_max_uses: int | None = None
     requester_may_trust: bool = False
+    notify: str = ""  # channels, in the order of the alphabet, with commas between
 
     def written(self) -> dict[str, Any]:
         """As the file says it, in its order; what is as usual is left out."""
@@ -43,7 +44,7 @@ class Entry:
             if value == each.default:
                 continue
             into, name = (trust, TRUST[each.name]) if each.name in TRUST else (said, each.name)
-            into[name] = _plain(value)
+            into[name] = value.split(",") if name == "notify" else _plain(value)
         return said | ({"trust": trust} if trust else {})
 
     def differences(self, other: Entry) -> list[tuple[str, str, str]]:
@@ -79,6 +80,8 @@ def entry_of(said: dict[str, Any]) -> Entry:
             raise InvalidInput(f"{name} holds {UNSEEN}")
     if "groups" in values:
         values["groups"] = tuple(sorted(values["groups"]))
+    if "notify" in values:
+        values["notify"] = ",".join(sorted(values["notify"]))
     return Entry(**values)
 
 

@@ -17,7 +17,7 @@ from approvals.models import AuditEntry, ToolPolicy
 from approvals.policy_files import BadPolicyFile, Entry, read, write
 from approvals.policy_files.read import schema
 from approvals.sentences import sentence
-from approvals.states import Effect, Risk
+from approvals.states import Effect, Notify, Risk
 
 CONTRACT = """
 policies:
@@ -209,6 +209,14 @@ def test_it_prints_the_schema(policies):
     jsonschema.Draft202012Validator.check_schema(schema())
 
 
+def test_channels_are_a_list_in_any_order(policies):
+    policies("import", "policies:\n- {name: a, tool: x, effect: ask, notify: [push, email]}\n")
+    assert ToolPolicy.objects.get().notify == "email,push"
+    assert "notify:\n  - email\n  - push\n" in policies("export")[0]
+    with pytest.raises(CommandError, match="was not imported"):
+        policies("import", "policies:\n- {name: a, tool: x, effect: ask, notify: [fax]}\n")
+
+
 durations = st.integers(1, 86_400 * 300).map(lambda seconds: timedelta(seconds=seconds))
 words = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=20)
 entries = st.builds(
@@ -229,6 +237,7 @@ entries = st.builds(
     trust_expires_in=durations,
     trust_max_uses=st.none() | st.integers(1, 1000),
     requester_may_trust=st.booleans(),
+    notify=st.sampled_from(["", *Notify.values]),
 )
 
 
@@ -250,6 +259,10 @@ def test_what_is_written_is_read_as_the_same(some, as_json):
         (
             Entry("a", "pay", "always_ask", confirm="pay", justify=True, requester_may_decide=True),
             "Always ask reviewers before pay; who type “pay”; who say why; the requester included",
+        ),
+        (
+            Entry("a", "pay", "ask", notify="email,push"),
+            "Ask reviewers before pay; told by e-mail and by push",
         ),
     ],
 )

@@ -15,9 +15,10 @@ from agents.actions import answers
 from agents.actions.catalogue import register_local
 from agents.models import Message, Question, Run
 from agents.states import QuestionStatus, RunStatus
-from approvals.actions import trail, undoing
+from approvals.actions import announcing, trail, undoing
 from approvals.models import ApiToken, AuditEntry, Decision, Tool, ToolCall, ToolPolicy, TrustGrant
-from approvals.states import Status
+from approvals.notice_models import Announcement, NoticePreference, Postbox, PushSubscription
+from approvals.states import Channel, Status
 from tests.desk import (
     MAIL,
     approve,
@@ -198,6 +199,9 @@ def test_it_starts_where_the_catalogue_is_up_to_date(worker, desk):
         lambda: Group.objects.create(name="mine"),
         lambda: User.groups.through.objects.create(user_id=1, group_id=1),
         lambda: list(ApiToken.objects.all()),
+        lambda: NoticePreference.objects.create(user_id=1),
+        lambda: PushSubscription.objects.create(user_id=1, endpoint="https://example.com/x"),
+        lambda: PushSubscription.objects.update(endpoint="https://example.com/x"),
     ],
 )
 def test_it_cannot_widen_its_rights(worker, model, alice, rita, change):
@@ -208,6 +212,24 @@ def test_it_cannot_widen_its_rights(worker, model, alice, rita, change):
     refused = pytest.raises(ProgrammingError, match="permission denied|never changed")
     with worker(), refused, transaction.atomic():
         change()
+
+
+def test_it_writes_to_people(worker, model, alice):
+    ToolPolicy.objects.filter(tool="send_email").update(notify="email,push")
+    model.play(asks(), "Done.")
+    session = say(alice)
+    with worker():
+        work()
+    pass_by(ToolCall.objects.filter(pk=pending(session).pk), "announce_at")
+    with worker():
+        sweep()
+        sweep()
+    assert sorted(letter.to[0] for letter in mail.outbox) == ["remy@example.com", "rita@example.com"]
+    Announcement.objects.update(told_at=None)
+    ToolCall.objects.update(status=Status.CANCELLED)
+    pass_by(Postbox.objects.all(), "free_at")
+    with worker():
+        assert list(announcing.parcels(Channel.EMAIL)) == []
 
 
 def test_it_judges_conditions_on_who_asks(worker, model, alice):

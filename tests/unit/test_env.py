@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from hitl_site.env import keep_vapid_key
+
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "k3y" * 20
 NOT_OURS = {"PATH", "HOME", "TMPDIR", "PYTHONPATH", "PYTEST_CURRENT_TEST"}
@@ -57,6 +59,12 @@ def complaint(load):
     [
         ("DEBUG", "maybe", "1 or 0"),
         ("NOD_MODEL_PROVIDER", "gpt", "bedrock, demo"),
+        ("NOD_PUBLIC_URL", "nod.example.org", "https://nod.example.org"),
+        ("NOD_PUBLIC_URL", "https://nod.example.org/desk", "https://nod.example.org"),
+        ("NOD_PUBLIC_URL", "javascript://x", "https://nod.example.org"),
+        ("NOD_PUBLIC_URL", "https://nod.example.org:port", "https://nod.example.org"),
+        ("NOD_VAPID_PRIVATE_KEY", "short", "token_urlsafe(32)"),
+        ("NOD_VAPID_PRIVATE_KEY", "ä" * 43, "token_urlsafe(32)"),
         ("DATABASE_URL", "nonsense", "postgres://"),
         ("PORT", "http", "8000"),
         ("PORT", "0", "65535"),
@@ -186,3 +194,23 @@ def test_it_does_not_guess_between_a_value_and_a_file(complaint, tmp_path):
     (tmp_path / "key").write_text(KEY)
     line = complaint(SECRET_KEY=KEY, SECRET_KEY_FILE=str(tmp_path / "key"))
     assert "keep one of them" in line
+
+
+def test_links_lead_to_where_nod_is(read):
+    assert read("PUBLIC_URL", DEBUG="1", PORT="8123") == ("http://127.0.0.1:8123",)
+    assert read("PUBLIC_URL", DEBUG="1", NOD_PUBLIC_URL="https://nod.example.org/") == (
+        "https://nod.example.org",
+    )
+
+
+def test_the_push_key_is_made_once_and_kept(read, tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    assert read("VAPID_KEY", DEBUG="1") == ("",)
+    keep_vapid_key(data)
+    [first] = read("VAPID_KEY", DEBUG="1")
+    keep_vapid_key(data)
+    assert len(first) == 43
+    assert read("VAPID_KEY", DEBUG="1") == (first,)
+    assert (data / "vapid-key").stat().st_mode & 0o077 == 0
+    given = "A" * 42 + "E"
+    assert read("VAPID_KEY", DEBUG="1", NOD_VAPID_PRIVATE_KEY=given) == (given,)
