@@ -1,11 +1,13 @@
 """How a call is shown to people: its arguments as typed rows, and what could deceive made visible.
 
-`mark` is the only function here that makes markup out of a text; it escapes everything else.
+`Marked` is the only thing here that makes markup out of a text; it escapes everything else.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -14,21 +16,37 @@ from typing import Any
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from approvals.deception import tricks, warning
+from approvals.deception import deceptive, tricks, warning
+from approvals.secrecy import hide, hide_in
 
 LONG_LINES = 40
 LONG_CHARS = 4000
+BEGINNING = 20_000  # characters of what is too long to be approved
+SUMMED_UP = 2000  # characters of a text that its summary is made from
 SUMMARY_CHARS = 110
 
 
 def mark(text: str) -> SafeString:
     """The escaped text with each deceptive character replaced by its code point, marked."""
-    parts, last = [], 0
-    for trick in tricks(text):
-        shown = f"{trick.code} {escape(trick.char)}" if trick.alike else trick.code
-        parts += [escape(text[last : trick.at]), f"<mark>{shown}</mark>"]
-        last = trick.at + 1
-    return mark_safe("".join([*parts, escape(text[last:])]))  # every part is escaped above
+    return Marked(text).part(0, len(text))
+
+
+class Marked:
+    """A text that is shown in parts. What deceives is found in the whole: a letter alone is no look-alike."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._tricks = tricks(text)
+        self._places = [trick.at for trick in self._tricks]
+
+    def part(self, start: int, end: int) -> SafeString:
+        """From start to end, escaped and marked."""
+        parts, last = [], start
+        for trick in self._tricks[bisect_left(self._places, start) : bisect_left(self._places, end)]:
+            shown = f"{trick.code} {escape(trick.char)}" if trick.alike else trick.code
+            parts += [escape(self.text[last : trick.at]), f"<mark>{shown}</mark>"]
+            last = trick.at + 1
+        return mark_safe("".join([*parts, escape(self.text[last:end])]))  # every part is escaped above
 
 
 # --- Arguments as rows --------------------------------------------------------------------------------
@@ -47,20 +65,57 @@ class Row:
     long: bool = False
     warning: str = ""
     key: str = ""  # the name as it is; for programs, escaped like any text
+    hidden: int = 0  # values in it that look like secrets and are masked
+    shown: bool = False  # such a value, on demand
+    note: str = ""  # changed, added or left out
+
+    @property
+    def id(self) -> str:
+        return key_of(self.key)
 
 
-def rows(arguments: Any, order: Iterable[str] = ()) -> list[Row]:
-    """What will run, argument by argument; nothing is left out. `order`: the names as the tool lists them."""
+def key_of(name: str) -> str:
+    """An argument's name in forms: models give arguments any name, and browsers do not send any name back."""
+    return f"arg-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+
+
+def rows(arguments: Any, order: Iterable[str] = (), shown: frozenset[str] = frozenset()) -> list[Row]:
+    """What will run, argument by argument; nothing is left out. `order`: the names as the tool lists them.
+
+    What looks like a secret is masked, but in the arguments that are `shown`.
+    """
     if not isinstance(arguments, dict):
-        return [_row("arguments", arguments)]
+        return [_row("arguments", hide("", arguments)[0])]
     places = {name: place for place, name in enumerate(order)}
     names = sorted(arguments, key=lambda name: places.get(name, len(places)))
-    return [replace(_row(name, arguments[name]), key=name) for name in names]
+    return [_masked_row(name, arguments[name], name in shown) for name in names]
+
+
+def _masked_row(name: str, value: Any, shown: bool) -> Row:
+    masked, hidden = hide(name, value)
+    row = replace(_row(name, value if shown else masked), key=name, shown=shown)
+    if not hidden or shown:
+        return row
+    if deceptive(value) and not deceptive(masked):
+        more = f"{row.warning} What is hidden holds characters that could deceive.".strip()
+        row = replace(row, warning=more)
+    return replace(row, hidden=hidden)
 
 
 def raw(value: Any) -> SafeString:
-    """JSON as a program would read it; deceptive characters stay marked."""
-    return mark(json.dumps(value, indent=2, ensure_ascii=False))
+    """JSON as a program would read it; deceptive characters stay marked, and secrets masked."""
+    return mark(plain(value))
+
+
+def plain(value: Any) -> str:
+    """The same, with nothing marked."""
+    return json.dumps(hide_in(value), indent=2, ensure_ascii=False)
+
+
+def beginning(value: Any) -> tuple[SafeString, int, int]:
+    """The first part of such JSON, how many characters that is, and of how many."""
+    text = plain(value)
+    return mark(text[:BEGINNING]), min(len(text), BEGINNING), len(text)
 
 
 def _row(name: str, value: Any) -> Row:
@@ -154,7 +209,7 @@ _LEADING = ("to", "from", "cc", "bcc", "subject", "title", "name", "path", "path
 def summary(arguments: Any) -> str:
     """One line that tells a call from the others. Not all of it: the card shows that."""
     if not isinstance(arguments, dict):
-        return _shorten(json.dumps(arguments, ensure_ascii=False), SUMMARY_CHARS)
+        return _shorten(json.dumps(hide("", arguments)[0], ensure_ascii=False), SUMMARY_CHARS)
     told = {name: value for name, value in arguments.items() if not _prose(value)} or arguments
     names = sorted(told, key=lambda name: _LEADING.index(name) if name in _LEADING else len(_LEADING))
     parts = [_part(name, told[name]) for name in names[:4]]
@@ -166,6 +221,7 @@ def _prose(value: Any) -> bool:
 
 
 def _part(name: str, value: Any) -> str:
+    value = hide(name, value[:SUMMED_UP] if isinstance(value, str) else value)[0]
     match value:
         case str() if name in ("to", "from"):
             return f"{name} {_shorten(value, 60)}"
