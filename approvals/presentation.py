@@ -17,6 +17,8 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from approvals.deception import deceptive, tricks, warning
+from approvals.highlight import Span, json_spans
+from approvals.hosts import hosts
 from approvals.secrecy import hide, hide_in
 
 LONG_LINES = 40
@@ -47,6 +49,36 @@ class Marked:
             parts += [escape(self.text[last : trick.at]), f"<mark>{shown}</mark>"]
             last = trick.at + 1
         return mark_safe("".join([*parts, escape(self.text[last:end])]))  # every part is escaped above
+
+
+def with_hosts(text: str, spans: Iterable[Span] = ()) -> SafeString:
+    """The marked text with the hosts of its addresses set off, and the parts of a JSON text told apart.
+
+    No address becomes a link.
+    """
+    marked, parts, last = Marked(text), [], 0
+    places = [(host.start, host.end) for host in hosts(text)]
+    for start, end, name in spans:
+        inside = []
+        while places and places[0][0] < end:
+            inside.append(places.pop(0))
+        parts += [
+            _set_off(marked, last, start, []),
+            f'<span class="{name}">',
+            _set_off(marked, start, end, inside),
+        ]
+        parts.append("</span>")
+        last = end
+    return mark_safe("".join([*parts, _set_off(marked, last, len(text), places)]))  # all of it from Marked
+
+
+def _set_off(marked: Marked, start: int, end: int, places: Iterable[tuple[int, int]]) -> str:
+    parts = []
+    for first, last in places:
+        first, last = max(first, start), min(last, end)
+        parts += [marked.part(start, first), f'<b class="host">{marked.part(first, last)}</b>']
+        start = last
+    return "".join([*parts, marked.part(start, end)])
 
 
 # --- Arguments as rows --------------------------------------------------------------------------------
@@ -124,7 +156,7 @@ def _row(name: str, value: Any) -> Row:
         case str():
             return _text(mark(name), value, sentence)
         case list() if value and all(isinstance(item, str | int | float) for item in value):
-            items = [mark(item if isinstance(item, str) else json.dumps(item)) for item in value]
+            items = [with_hosts(item) if isinstance(item, str) else mark(json.dumps(item)) for item in value]
             characters = sum(len(str(item)) for item in value)
             big = characters > LONG_CHARS
             counts = [f"{len(items):,} items"] * (len(items) > 12 or big) + [
@@ -144,7 +176,7 @@ def _row(name: str, value: Any) -> Row:
         mark(name),
         "code",
         _hint(value),
-        mark(shown),
+        with_hosts(shown, json_spans(shown)),
         long=_is_long(shown),
         size=_size(shown),
         warning=sentence,
@@ -154,13 +186,18 @@ def _row(name: str, value: Any) -> Row:
 def _text(name: SafeString, value: str, sentence: str) -> Row:
     if not value:
         return Row(name, "empty", "text", warning=sentence)
-    kind = "text" if _prose(value) else "line"
-    return Row(name, kind, "text", mark(value), size=_size(value), long=_is_long(value), warning=sentence)
+    kind = "text" if _prose(value) and not _is_code(name, value) else "line"
+    return Row(
+        name, kind, "text", with_hosts(value), size=_size(value), long=_is_long(value), warning=sentence
+    )
 
 
 def _warning(value: Any) -> str:
-    """The sentence for a value; the texts of a list or object are read as one."""
-    return warning(value if isinstance(value, str) else "\n".join(_texts(value)))
+    """The sentences for a value; the texts of a list or object are read as one."""
+    text = value if isinstance(value, str) else "\n".join(_texts(value))
+    leads = list(dict.fromkeys(host.warning for host in hosts(text) if host.warning))
+    more = [f"{len(leads) - 3:,} more addresses lead elsewhere than they look."] if len(leads) > 3 else []
+    return " ".join(filter(None, [warning(text), *leads[:3], *more]))
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -174,6 +211,16 @@ def _texts(value: Any) -> Iterator[str]:
             for key, item in value.items():
                 yield key
                 yield from _texts(item)
+
+
+_CODE = frozenset(
+    ("code", "command", "diff", "html", "patch", "query", "regex", "script", "source", "sql", "xml")
+)
+
+
+def _is_code(name: str, value: str) -> bool:
+    """What a machine reads keeps its columns, by its name or since it is JSON."""
+    return name.rpartition("_")[2].lower() in _CODE or value.lstrip()[:1] in ("{", "[", "<")
 
 
 def _hint(value: Any) -> str:

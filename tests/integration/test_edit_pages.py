@@ -114,6 +114,7 @@ def test_what_nobody_touched_is_exactly_what_it_was(odd):
     assert edited is None
     assert "Nothing is changed yet" in form.error
     form, edited = read(odd, sent(odd, name="B"))
+    assert edited
     assert edited.changed == {"name": "B"}
     assert edited.arguments == {**ARGUMENTS, "name": "B"}
     assert edited.digest == digest_of(odd, edited.arguments)
@@ -136,6 +137,7 @@ def test_what_nobody_touched_is_exactly_what_it_was(odd):
 def test_it_reads_what_was_typed(odd, name, typed, value):
     form, edited = read(odd, sent(odd, **{name: typed}))
     assert form.fits, [(each.name, each.error) for each in form.fields if each.error]
+    assert edited
     assert edited.changed == {name: value}
 
 
@@ -177,6 +179,7 @@ def test_texts_that_a_form_would_not_give_back_are_json(alice):
     call = ask(alice, {"a": "x\0y", "b": "x\ry", "c": ["a\nb"], "d": [" "], "e": "\u202e"})
     assert [each.kind for each in form_of(call).fields] == ["json", "json", "json", "json", "line"]
     _, edited = read(call, sent(call, e="plain"))
+    assert edited
     assert edited.arguments == {**call.arguments, "e": "plain"}
 
 
@@ -185,6 +188,7 @@ def test_any_name_of_an_argument_has_a_field(alice):
     names = ["a\nb", '"><img>', "", "\u202e"]
     call = ask(alice, dict.fromkeys(names, "x"))
     _, edited = read(call, sent(call, **{"a\nb": "y"}))
+    assert edited
     assert edited.changed == {"a\nb": "y"}
 
 
