@@ -20,6 +20,7 @@ from approvals.actions.edits import schema_of
 from approvals.differences import Change, changes
 from approvals.edit_forms import Edited, EditForm, form_of
 from approvals.errors import Refusal
+from approvals.likeness import Alike, alike, reasons
 from approvals.models import Decision, ToolCall
 from approvals.presentation import Row, beginning, key_of, mark, rows, span
 from approvals.sizes import too_long
@@ -180,6 +181,25 @@ class Card:
     @cached_property
     def said(self) -> SafeString:
         return mark(self.call.said)
+
+    @cached_property
+    def prompt(self) -> SafeString:
+        return mark(self.call.prompt)
+
+    @cached_property
+    def alike(self) -> list[Alike]:
+        return alike(self.call, self.user) if self.pending else []
+
+    @cached_property
+    def reasons(self) -> list[str]:
+        return reasons(self.call, self.user)
+
+    @property
+    def undo_until(self) -> int | None:
+        """When the button goes, in seconds since 1970; None where it goes with the call's state."""
+        if self.call.status != Status.DENIED or self.call.decided_at is None:
+            return None
+        return int((self.call.decided_at + UNDO_SHOWN).timestamp())
 
     @cached_property
     def result(self) -> SafeString:

@@ -36,6 +36,23 @@
     else if ($("changed-form")) $("changed-form").querySelector("[value=back]").click();
   });
 
+  // --- Reasons that were given lately ---
+  document.addEventListener("click", ({ target }) => {
+    const button = target.closest?.("[data-reason]");
+    if (!button) return;
+    const field = $("comment");
+    field.value = button.dataset.reason;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    field.focus();
+  });
+
+  // --- An undo that is too late goes away ---
+  const skew = Number(document.body.dataset.now) - Date.now() || 0;
+  setInterval(() => {
+    const form = $("undo-form");
+    if (form?.dataset.until && Date.now() + skew > Number(form.dataset.until) * 1000) form.remove();
+  }, 1000);
+
   // --- Raw JSON, when it is opened ---
   function fetchRaw() {
     const body = $("raw")?.open && $("raw").querySelector("[hx-trigger]");

@@ -42,7 +42,9 @@ def test_it_finds_all_of_a_text():
     assert found("https://a.com, https://b.org/x and ftp://c.net") == ["a.com", "b.org", "c.net"]
 
 
-@pytest.mark.parametrize()
+@pytest.mark.parametrize(
+    "text", ["no address", "a: b", "https://", "at 10:30", "C:\\Users", "mail to a@b.com", "std::vector"]
+)
 def test_it_finds_none_where_there_is_none(text):
     assert hosts(text) == []
 

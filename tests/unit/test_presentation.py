@@ -145,7 +145,10 @@ def test_it_shows_every_argument_typed():
     assert found["n"].hint == "number"
     assert found["b"].html == '<span class="tok-w">true</span>'
     assert found["l"].items == ["x", "2"]
-    assert "&quot;k&quot;: &quot;v&quot;" in found["o"].html
+    assert (
+        '<span class="tok-k">&quot;k&quot;</span>: <span class="tok-s">&quot;v&quot;</span>'
+        in found["o"].html
+    )
 
 
 def test_it_says_how_long_a_list_of_long_texts_is():
