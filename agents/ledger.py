@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -354,7 +355,14 @@ class LedgerGate:
             requested_by=self.session.user_id,
             definition=definition(registry.catalogue()[use.name]).hash,
             said=self._said,
+            prompt=self._prompt,
         )
+
+    @cached_property
+    def _prompt(self) -> str:
+        """What the person wrote that this run answers."""
+        asked = Message.objects.filter(run=self.run, role="user").order_by("seq").first()
+        return asked.text if asked else ""
 
     def _this_turn(self) -> int:
         """The number that the message which asks has, or will have once it is stored."""

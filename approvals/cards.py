@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,16 +16,35 @@ from django.utils.safestring import SafeString
 
 from approvals import permissions
 from approvals.actions import settlements
+from approvals.actions.edits import schema_of
+from approvals.differences import Change, changes
+from approvals.edit_forms import Edited, EditForm, form_of
 from approvals.errors import Refusal
+from approvals.likeness import Alike, alike, reasons
 from approvals.lists import ListRow, desk_rows
-from approvals.models import Decision, Tool, ToolCall
-from approvals.presentation import Row, mark, raw, rows, span
+from approvals.models import Decision, ToolCall
+from approvals.presentation import Row, beginning, key_of, mark, rows, span
+from approvals.sizes import too_long
 from approvals.states import Choice, Status
 from approvals.trust_preview import TrustPreview, preview
-from approvals.wording import State, approvers, became, both, decision_of, number, result_text, who
+from approvals.wording import (
+    State,
+    approvers,
+    became,
+    both,
+    changed_by,
+    decision_of,
+    number,
+    result_text,
+    who,
+)
 
 REMEMBERED = timedelta(days=30)
 UNDO_SHOWN = timedelta(minutes=1)  # a denial; the agent has gone on by then
+EDIT, CHANGED = (
+    "edit",
+    "changed",
+)  # forms that are no decisions: to change arguments, to look at what that makes
 TRUST_CHOICES = (timedelta(hours=1), timedelta(hours=8))
 
 
@@ -37,9 +56,12 @@ class Card:
     user: User
     notice: str = ""  # a sentence about the decision that was refused
     field_error: str = ""  # a sentence that belongs to the open form
-    form: str = ""  # the open form: deny or trust, or approve where that asks for something
+    form: str = ""  # the open one: deny, trust, edit, changed, or approve where that asks for something
     comment: str = ""
     sent: Mapping[str, Any] = field(default_factory=dict)  # of the trust form: what was chosen in it
+    editing: EditForm | None = None
+    edited: Edited | None = None  # what the form makes, to be looked at
+    shown: frozenset[str] = frozenset()  # arguments whose secrets are shown, this once
     now: datetime = field(default_factory=timezone.now)
 
     @property
@@ -49,8 +71,52 @@ class Card:
 
     def opened(self, name: str) -> str:
         """The form of this name, if the card has one."""
-        forms = {Choice.DENY, Choice.TRUST} | ({Choice.APPROVE} if self.asks_to_approve else set())
+        forms = {Choice.DENY.value}
+        if not self.too_long:
+            forms |= {Choice.TRUST, EDIT} | ({Choice.APPROVE} if self.asks_to_approve else set())
+        if name == EDIT and name in forms and self.editing is None:
+            self.editing = form_of(self.call, shown=self.shown)
         return name if name in forms else ""
+
+    def look_at(self, form: EditForm, edited: Edited | None) -> None:
+        """Open the form as it was sent; or, where its arguments fit, the difference that they make."""
+        self.editing, self.edited = form, edited
+        self.form = CHANGED if edited else EDIT
+
+    @cached_property
+    def changes(self) -> list[Change]:
+        """What a reviewer changed, or is about to."""
+        if self.edited:
+            return self.edited.changes
+        return changes(self.call.proposed, self.call.arguments) if self.call.proposed is not None else []
+
+    @property
+    def changed_by(self) -> str:
+        """Who: others who approve the changed arguments come after them."""
+        return next(iter(self.approvers), "") or changed_by(self.call)
+
+    @cached_property
+    def too_long(self) -> bool:
+        return too_long(self.call.arguments)
+
+    @cached_property
+    def beginning(self) -> tuple[SafeString, int, int]:
+        return beginning(self.call.arguments)
+
+    @cached_property
+    def hidden(self) -> int:
+        """How many values are masked."""
+        return sum(row.hidden for row in self.rows)
+
+    @property
+    def may_reveal(self) -> bool:
+        """Whoever sees the call may; not beside a difference, which would be gone then."""
+        return self.edited is None
+
+    @property
+    def revealed(self) -> list[str]:
+        """The arguments that are shown, to be shown again with the next one."""
+        return [key_of(name) for name in sorted(self.shown)]
 
     @property
     def pending(self) -> bool:
@@ -108,17 +174,38 @@ class Card:
 
     @cached_property
     def rows(self) -> list[Row]:
-        schema = Tool.objects.filter(name=self.call.tool).values_list("schema", flat=True).first()
-        properties = schema.get("properties", {}) if isinstance(schema, dict) else {}
-        return rows(self.call.arguments, properties if isinstance(properties, dict) else ())
-
-    @cached_property
-    def raw(self) -> SafeString:
-        return raw(self.call.arguments)
+        """What will run; where a reviewer changed it, as the difference."""
+        properties = schema_of(self.call.tool).get("properties", {})
+        order = properties if isinstance(properties, dict) else ()
+        arguments = self.edited.arguments if self.edited else self.call.arguments
+        made = {change.name: change for change in self.changes}
+        found = [_changed(row, made.pop(row.key, None)) for row in rows(arguments, order, self.shown)]
+        return found + [
+            _changed(Row(mark(change.name), "", "", key=change.name), change) for change in made.values()
+        ]
 
     @cached_property
     def said(self) -> SafeString:
         return mark(self.call.said)
+
+    @cached_property
+    def prompt(self) -> SafeString:
+        return mark(self.call.prompt)
+
+    @cached_property
+    def alike(self) -> list[Alike]:
+        return alike(self.call, self.user) if self.pending else []
+
+    @cached_property
+    def reasons(self) -> list[str]:
+        return reasons(self.call, self.user)
+
+    @property
+    def undo_until(self) -> int | None:
+        """When the button goes, in seconds since 1970; None where it goes with the call's state."""
+        if self.call.status != Status.DENIED or self.call.decided_at is None:
+            return None
+        return int((self.call.decided_at + UNDO_SHOWN).timestamp())
 
     @cached_property
     def result(self) -> SafeString:
@@ -216,3 +303,13 @@ class Card:
         counts = made.aggregate(all=Count("call", distinct=True), denied=denied)
         last = made.select_related("by").last() if counts["all"] else None
         return {"approved": counts["all"] - counts["denied"], "denied": counts["denied"], "last": last}
+
+
+def _changed(row: Row, change: Change | None) -> Row:
+    """The row as a difference; what is shown on demand stays whole."""
+    if change is None:
+        return row
+    if row.shown:
+        return replace(row, note=change.note)
+    told = " ".join(dict.fromkeys(filter(None, [row.warning, change.warning])))
+    return replace(row, kind="diff", html=change.html, note=change.note, warning=told, long=False)

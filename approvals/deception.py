@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Set
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 _NOT_PLAIN = re.compile(r"[^\t\n\x20-\x7e]")
+_LATIN = re.compile(r"[a-zA-Z]")
 _WORD = re.compile(r"[\w'’\-]+")
 _SEGMENT = re.compile(r"[^\s/\\]+")
 _HOST = re.compile(r"@|\w\.\w")
@@ -51,8 +51,7 @@ _IN_ADDRESSES = {"ı": "i", "丨": "l", "ㅣ": "l", "〇": "o", "ー": "-"}
 _READ_AS = _ALIKE | _PHONETIC | _IN_ADDRESSES
 
 
-@dataclass(frozen=True)
-class Trick:
+class Trick(NamedTuple):
     """One character that does not look like what it is."""
 
     at: int
@@ -66,20 +65,18 @@ class Trick:
 
 def tricks(text: str) -> list[Trick]:
     """The characters of a text that could deceive, in order."""
-    if not _NOT_PLAIN.search(text):
+    odd = frozenset(_NOT_PLAIN.findall(text))
+    if not odd:
         return []
-    odd = (match.start() for match in _NOT_PLAIN.finditer(text))
-    hidden = [Trick(at, text[at], False) for at in odd if _hidden(text, at, text[at])]
-    alike = [Trick(at, text[at], True) for at in sorted(set(_alike(text)))]
-    return sorted(hidden + alike, key=lambda trick: trick.at)
+    hidden = [Trick(at, text[at], False) for at in sorted(set(_hidden(text, odd)))]
+    alike = [Trick(at, text[at], True) for at in sorted(set(_alike(text, odd)))]
+    return sorted(hidden + alike) if alike else hidden
 
 
 def _tricky(text: str) -> bool:
     """Whether there is any; stops at the first."""
-    if not _NOT_PLAIN.search(text):
-        return False
-    odd = (match.start() for match in _NOT_PLAIN.finditer(text))
-    return any(_hidden(text, at, text[at]) for at in odd) or any(True for _ in _alike(text))
+    odd = frozenset(_NOT_PLAIN.findall(text))
+    return any(True for _ in _hidden(text, odd)) or any(True for _ in _alike(text, odd))
 
 
 def warning(text: str) -> str:
@@ -100,24 +97,34 @@ def warning(text: str) -> str:
     return " ".join(parts)
 
 
-def _hidden(text: str, at: int, char: str) -> bool:
-    """Takes no ink, or turns text round: controls, format characters, odd spaces, tags, lone selectors."""
-    if char == "\r":
-        return text[at + 1 : at + 2] != "\n"
-    if char in _EMOJI_JOINERS and at and _in_emoji(text, at):
-        return False
+def _hidden(text: str, odd: frozenset[str]) -> Iterator[int]:
+    """Where something takes no ink, or turns text round. `odd`: the text's characters that are not plain ASCII."""
+    yield from _piled(text, odd)
+    suspects = {char for char in odd if char == "\r" or _takes_no_ink(char)}
+    if not suspects:
+        return
+    for match in re.finditer(f"[{re.escape(''.join(sorted(suspects)))}]", text):
+        at, char = match.start(), match.group()
+        honest = char == "\r" and text[at + 1 : at + 2] == "\n"
+        if not honest and not (char in _EMOJI_JOINERS and at and _in_emoji(text, at)):
+            yield at
+
+
+@cache
+def _takes_no_ink(char: str) -> bool:
+    """Controls, format characters, odd spaces, tags, selectors."""
     category = unicodedata.category(char)
     if category in ("Cc", "Cf", "Co", "Cn", "Cs", "Zs", "Zl", "Zp") or char in _BLANK:
-        return True
-    if category in ("Mn", "Me") and _piled(text, at):
         return True
     return "VARIATION SELECTOR" in unicodedata.name(char, "")
 
 
-def _piled(text: str, at: int) -> bool:
-    """More accents than one letter can carry stand before this one."""
-    below = text[max(0, at - _PILE) : at]
-    return len(below) == _PILE and all(unicodedata.category(char) in ("Mn", "Me") for char in below)
+def _piled(text: str, odd: frozenset[str]) -> Iterator[int]:
+    """Where there are more accents than one letter can carry."""
+    accents = sorted(char for char in odd if unicodedata.category(char) in ("Mn", "Me"))
+    if accents:
+        for pile in re.finditer(f"[{re.escape(''.join(accents))}]{{{_PILE + 1},}}", text):
+            yield from range(pile.start() + _PILE, pile.end())
 
 
 def _in_emoji(text: str, at: int) -> bool:
@@ -128,29 +135,35 @@ def _in_emoji(text: str, at: int) -> bool:
     return unicodedata.category(before) in ("So", "Sk", "Sm")
 
 
-def _alike(text: str) -> Iterator[int]:
+def _alike(text: str, odd: frozenset[str]) -> Iterator[int]:
     """Where letters of another script stand in a word with Latin letters, or pass for a Latin address."""
-    for word in _WORD.finditer(text):
-        odd = [at for at in range(*word.span()) if _foreign(text[at])]
-        if odd and any(_latin(char) for char in word.group()):
-            yield from odd
-    for segment in _SEGMENT.finditer(text):
-        letters = segment.group()
-        if any(_latin(char) for char in letters):
-            yield from (at for at in range(*segment.span()) if _passes_for_a_sign(text[at]))
-        if _HOST.search(letters):
-            for word in _WORD.finditer(text, *segment.span()):
-                odd = [at for at in range(*word.span()) if _foreign(text[at]) or text[at] in _IN_ADDRESSES]
-                if odd and all(text[at] in _READ_AS for at in odd):
-                    yield from odd
+    foreign = {char for char in odd if _foreign(char)}
+    if foreign:
+        for word in _WORD.finditer(text):
+            letters = word.group()
+            if not letters.isascii() and _LATIN.search(letters):
+                yield from _places(letters, word.start(), foreign)
+    passing = foreign | (odd & _IN_ADDRESSES.keys())
+    signs = {char for char in odd if char in _ALIKE_SIGNS or _RINGED.match(char)}
+    if passing or signs:
+        for segment in _SEGMENT.finditer(text):
+            if not segment.group().isascii():
+                yield from _alike_in_address(segment.group(), segment.start(), passing, signs)
 
 
-def _passes_for_a_sign(char: str) -> bool:
-    return char in _ALIKE_SIGNS or bool(_RINGED.match(char))
+def _alike_in_address(segment: str, start: int, passing: Set[str], signs: Set[str]) -> Iterator[int]:
+    """The same in what stands between spaces and slashes."""
+    if signs and _LATIN.search(segment):
+        yield from _places(segment, start, signs)
+    if passing and _HOST.search(segment):
+        for word in _WORD.finditer(segment):
+            odd = list(_places(word.group(), start + word.start(), passing))
+            if odd and all(segment[at - start] in _READ_AS for at in odd):
+                yield from odd
 
 
-def _latin(char: str) -> bool:
-    return ("a" <= char <= "z") or ("A" <= char <= "Z")
+def _places(text: str, start: int, chars: Set[str]) -> Iterator[int]:
+    return (at for at, char in enumerate(text, start) if char in chars)
 
 
 @cache

@@ -67,6 +67,12 @@ class InvalidArguments(Refusal):
     code, http_status = "invalid_arguments", 422
 
 
+class TooLong(Refusal):
+    """Nobody reads so much before saying yes: the call can only be denied."""
+
+    code, http_status = "too_long", 422
+
+
 class NotTrustable(Refusal):
     code, http_status = "not_trustable", 422
 

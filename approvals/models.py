@@ -194,6 +194,9 @@ class ToolCall(models.Model):
         null=True, help_text="The model's own arguments, where a reviewer changed them."
     )
     said = models.TextField(blank=True, help_text="What the agent said before it called.")
+    prompt = models.TextField(
+        blank=True, default="", db_default="", help_text="What the person had written, its beginning."
+    )
     definition = models.CharField(max_length=64)
     digest = models.CharField(max_length=64)
     version = models.PositiveIntegerField(default=1)

@@ -1,11 +1,13 @@
 """How a call is shown to people: its arguments as typed rows, and what could deceive made visible.
 
-`mark` is the only function here that makes markup out of a text; it escapes everything else.
+`Marked` is the only thing here that makes markup out of a text; it escapes everything else.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -14,21 +16,69 @@ from typing import Any
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from approvals.deception import tricks, warning
+from approvals.deception import deceptive, tricks, warning
+from approvals.highlight import Span, json_spans
+from approvals.hosts import hosts
+from approvals.secrecy import hide, hide_in
 
 LONG_LINES = 40
 LONG_CHARS = 4000
+BEGINNING = 20_000  # characters of what is too long to be approved
+SUMMED_UP = 2000  # characters of a text that its summary is made from
 SUMMARY_CHARS = 110
 
 
 def mark(text: str) -> SafeString:
     """The escaped text with each deceptive character replaced by its code point, marked."""
-    parts, last = [], 0
-    for trick in tricks(text):
-        shown = f"{trick.code} {escape(trick.char)}" if trick.alike else trick.code
-        parts += [escape(text[last : trick.at]), f"<mark>{shown}</mark>"]
-        last = trick.at + 1
-    return mark_safe("".join([*parts, escape(text[last:])]))  # every part is escaped above
+    return Marked(text).part(0, len(text))
+
+
+class Marked:
+    """A text that is shown in parts. What deceives is found in the whole: a letter alone is no look-alike."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._tricks = tricks(text)
+        self._places = [trick.at for trick in self._tricks]
+
+    def part(self, start: int, end: int) -> SafeString:
+        """From start to end, escaped and marked."""
+        parts, last = [], start
+        for trick in self._tricks[bisect_left(self._places, start) : bisect_left(self._places, end)]:
+            shown = f"{trick.code} {escape(trick.char)}" if trick.alike else trick.code
+            parts += [escape(self.text[last : trick.at]), f"<mark>{shown}</mark>"]
+            last = trick.at + 1
+        return mark_safe("".join([*parts, escape(self.text[last:end])]))  # every part is escaped above
+
+
+def with_hosts(text: str, spans: Iterable[Span] = ()) -> SafeString:
+    """The marked text with the hosts of its addresses set off, and the parts of a JSON text told apart.
+
+    No address becomes a link.
+    """
+    marked, parts, last = Marked(text), [], 0
+    places = [(host.start, host.end) for host in hosts(text)]
+    for start, end, name in spans:
+        inside = []
+        while places and places[0][0] < end:
+            inside.append(places.pop(0))
+        parts += [
+            _set_off(marked, last, start, []),
+            f'<span class="{name}">',
+            _set_off(marked, start, end, inside),
+        ]
+        parts.append("</span>")
+        last = end
+    return mark_safe("".join([*parts, _set_off(marked, last, len(text), places)]))  # all of it from Marked
+
+
+def _set_off(marked: Marked, start: int, end: int, places: Iterable[tuple[int, int]]) -> str:
+    parts = []
+    for first, last in places:
+        first, last = max(first, start), min(last, end)
+        parts += [marked.part(start, first), f'<b class="host">{marked.part(first, last)}</b>']
+        start = last
+    return "".join([*parts, marked.part(start, end)])
 
 
 # --- Arguments as rows --------------------------------------------------------------------------------
@@ -47,20 +97,57 @@ class Row:
     long: bool = False
     warning: str = ""
     key: str = ""  # the name as it is; for programs, escaped like any text
+    hidden: int = 0  # values in it that look like secrets and are masked
+    shown: bool = False  # such a value, on demand
+    note: str = ""  # changed, added or left out
+
+    @property
+    def id(self) -> str:
+        return key_of(self.key)
 
 
-def rows(arguments: Any, order: Iterable[str] = ()) -> list[Row]:
-    """What will run, argument by argument; nothing is left out. `order`: the names as the tool lists them."""
+def key_of(name: str) -> str:
+    """An argument's name in forms: models give arguments any name, and browsers do not send any name back."""
+    return f"arg-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+
+
+def rows(arguments: Any, order: Iterable[str] = (), shown: frozenset[str] = frozenset()) -> list[Row]:
+    """What will run, argument by argument; nothing is left out. `order`: the names as the tool lists them.
+
+    What looks like a secret is masked, but in the arguments that are `shown`.
+    """
     if not isinstance(arguments, dict):
-        return [_row("arguments", arguments)]
+        return [_row("arguments", hide("", arguments)[0])]
     places = {name: place for place, name in enumerate(order)}
     names = sorted(arguments, key=lambda name: places.get(name, len(places)))
-    return [replace(_row(name, arguments[name]), key=name) for name in names]
+    return [_masked_row(name, arguments[name], name in shown) for name in names]
+
+
+def _masked_row(name: str, value: Any, shown: bool) -> Row:
+    masked, hidden = hide(name, value)
+    row = replace(_row(name, value if shown else masked), key=name, shown=shown)
+    if not hidden or shown:
+        return row
+    if deceptive(value) and not deceptive(masked):
+        more = f"{row.warning} What is hidden holds characters that could deceive.".strip()
+        row = replace(row, warning=more)
+    return replace(row, hidden=hidden)
 
 
 def raw(value: Any) -> SafeString:
-    """JSON as a program would read it; deceptive characters stay marked."""
-    return mark(json.dumps(value, indent=2, ensure_ascii=False))
+    """JSON as a program would read it; deceptive characters stay marked, and secrets masked."""
+    return mark(plain(value))
+
+
+def plain(value: Any) -> str:
+    """The same, with nothing marked."""
+    return json.dumps(hide_in(value), indent=2, ensure_ascii=False)
+
+
+def beginning(value: Any) -> tuple[SafeString, int, int]:
+    """The first part of such JSON, how many characters that is, and of how many."""
+    text = plain(value)
+    return mark(text[:BEGINNING]), min(len(text), BEGINNING), len(text)
 
 
 def _row(name: str, value: Any) -> Row:
@@ -69,7 +156,7 @@ def _row(name: str, value: Any) -> Row:
         case str():
             return _text(mark(name), value, sentence)
         case list() if value and all(isinstance(item, str | int | float) for item in value):
-            items = [mark(item if isinstance(item, str) else json.dumps(item)) for item in value]
+            items = [with_hosts(item) if isinstance(item, str) else mark(json.dumps(item)) for item in value]
             characters = sum(len(str(item)) for item in value)
             big = characters > LONG_CHARS
             counts = [f"{len(items):,} items"] * (len(items) > 12 or big) + [
@@ -89,7 +176,7 @@ def _row(name: str, value: Any) -> Row:
         mark(name),
         "code",
         _hint(value),
-        mark(shown),
+        with_hosts(shown, json_spans(shown)),
         long=_is_long(shown),
         size=_size(shown),
         warning=sentence,
@@ -99,13 +186,18 @@ def _row(name: str, value: Any) -> Row:
 def _text(name: SafeString, value: str, sentence: str) -> Row:
     if not value:
         return Row(name, "empty", "text", warning=sentence)
-    kind = "text" if _prose(value) else "line"
-    return Row(name, kind, "text", mark(value), size=_size(value), long=_is_long(value), warning=sentence)
+    kind = "text" if _prose(value) and not _is_code(name, value) else "line"
+    return Row(
+        name, kind, "text", with_hosts(value), size=_size(value), long=_is_long(value), warning=sentence
+    )
 
 
 def _warning(value: Any) -> str:
-    """The sentence for a value; the texts of a list or object are read as one."""
-    return warning(value if isinstance(value, str) else "\n".join(_texts(value)))
+    """The sentences for a value; the texts of a list or object are read as one."""
+    text = value if isinstance(value, str) else "\n".join(_texts(value))
+    leads = list(dict.fromkeys(host.warning for host in hosts(text) if host.warning))
+    more = [f"{len(leads) - 3:,} more addresses lead elsewhere than they look."] if len(leads) > 3 else []
+    return " ".join(filter(None, [warning(text), *leads[:3], *more]))
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -119,6 +211,16 @@ def _texts(value: Any) -> Iterator[str]:
             for key, item in value.items():
                 yield key
                 yield from _texts(item)
+
+
+_CODE = frozenset(
+    ("code", "command", "diff", "html", "patch", "query", "regex", "script", "source", "sql", "xml")
+)
+
+
+def _is_code(name: str, value: str) -> bool:
+    """What a machine reads keeps its columns, by its name or since it is JSON."""
+    return name.rpartition("_")[2].lower() in _CODE or value.lstrip()[:1] in ("{", "[", "<")
 
 
 def _hint(value: Any) -> str:
@@ -154,7 +256,7 @@ _LEADING = ("to", "from", "cc", "bcc", "subject", "title", "name", "path", "path
 def summary(arguments: Any) -> str:
     """One line that tells a call from the others. Not all of it: the card shows that."""
     if not isinstance(arguments, dict):
-        return _shorten(json.dumps(arguments, ensure_ascii=False), SUMMARY_CHARS)
+        return _shorten(json.dumps(hide("", arguments)[0], ensure_ascii=False), SUMMARY_CHARS)
     told = {name: value for name, value in arguments.items() if not _prose(value)} or arguments
     names = sorted(told, key=lambda name: _LEADING.index(name) if name in _LEADING else len(_LEADING))
     parts = [_part(name, told[name]) for name in names[:4]]
@@ -166,6 +268,7 @@ def _prose(value: Any) -> bool:
 
 
 def _part(name: str, value: Any) -> str:
+    value = hide(name, value[:SUMMED_UP] if isinstance(value, str) else value)[0]
     match value:
         case str() if name in ("to", "from"):
             return f"{name} {_shorten(value, 60)}"

@@ -2,7 +2,14 @@
 
 from django.urls import path
 
-from approvals import attention_views, history_views, together_views, trust_views, views
+from approvals import (
+    attention_views,
+    card_views,
+    history_views,
+    together_views,
+    trust_views,
+    views,
+)
 
 app_name = "approvals"
 urlpatterns = [
@@ -20,6 +27,9 @@ urlpatterns = [
     path("<uuid:call_id>/look", attention_views.look, name="look"),
     path("<uuid:call_id>/take", attention_views.take, name="take"),
     path("<uuid:call_id>/decide", views.decide, name="decide"),
+    path("<uuid:call_id>/edit", card_views.edit, name="edit"),
+    path("<uuid:call_id>/reveal", card_views.reveal, name="reveal"),
+    path("<uuid:call_id>/raw", card_views.whole, name="raw"),
     path("<uuid:call_id>/undo", views.undo, name="undo"),
     path("<uuid:call_id>/settle", views.settle, name="settle"),
 ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.http import Http404, HttpResponse
@@ -14,12 +17,15 @@ from django_htmx.http import trigger_client_event
 
 from approvals.actions import decisions, settlements, undoing
 from approvals.actions.decisions import Ruling
+from approvals.actions.edits import as_changed
 from approvals.actions.settlements import Settlement
 from approvals.cards import Card
 from approvals.desk_page import INCOMPLETE, page, queue_list
+from approvals.edit_forms import edited
 from approvals.errors import (
     CommentRequired,
     ConfirmRequired,
+    InvalidArguments,
     InvalidInput,
     NotFound,
     NotTrustable,
@@ -75,7 +81,7 @@ def _changed(request: Request) -> list[UUID]:
 def call(request: Request, call_id: UUID) -> HttpResponse:
     """The queue with this call chosen."""
     reviewer(request)
-    card = Card(_find(request, call_id), request.user)
+    card = Card(find(request, call_id), request.user)
     card.form = card.opened(request.GET.get("form", ""))
     if not wants(request, "desk-detail"):
         return page(request, queue_list(request), card=card, chosen=True)
@@ -88,14 +94,14 @@ def call(request: Request, call_id: UUID) -> HttpResponse:
 @require_POST
 def decide(request: Request, call_id: UUID) -> HttpResponse:
     """Approve, deny or trust. Answers with the card as it stands then."""
-    return _act(request, call_id, lambda: decisions.decide(call_id, request.user, _ruling(request)))
+    return _act(request, call_id, lambda: decisions.decide(call_id, request.user, _ruling(request, call_id)))
 
 
 @never_cache
 @require_POST
 def undo(request: Request, call_id: UUID) -> HttpResponse:
     """Take one's own decision back."""
-    return _act(request, call_id, lambda: undoing.undo(call_id, request.user, _version(request)))
+    return _act(request, call_id, lambda: undoing.undo(call_id, request.user, version_of(request)))
 
 
 @never_cache
@@ -115,15 +121,20 @@ def _act(request: Request, call_id: UUID, act: Callable[[], ToolCall]) -> HttpRe
         raise Http404(missing.message) from None
     except Refusal as why:
         refused = why
-    card = Card(_find(request, call_id), request.user)
+    card = Card(find(request, call_id), request.user)
     if refused:
         _explain(card, refused, request)
-    status = refused.http_status if refused else 200
-    if wants(request, "desk-detail"):
-        response = render(request, "queue.html#detail", {"card": card, "chosen": True}, status=status)
-        return trigger_client_event(response, "nod:refresh", {"calls": [str(call_id)]})
-    if status == 200:
+    elif not wants(request, "desk-detail"):
         return redirect("approvals:call", call_id)
+    status = refused.http_status if refused else 200
+    changed = {"calls": [str(call_id)]}
+    return trigger_client_event(answer(request, card, status=status), "nod:refresh", changed)
+
+
+def answer(request: Request, card: Card, *, status: int = 200) -> HttpResponse:
+    """The card, alone for htmx and in its page for others."""
+    if wants(request, "desk-detail"):
+        return render(request, "queue.html#detail", {"card": card, "chosen": True}, status=status)
     return page(request, queue_list(request), status, card=card, chosen=True)
 
 
@@ -135,31 +146,52 @@ def count(request: Request) -> HttpResponse:
     return render(request, "base.html#badge")
 
 
-def _find(request: Request, call_id: UUID) -> ToolCall:
+def find(request: Request, call_id: UUID) -> ToolCall:
+    """The call, if it is this person's to see. Raises Http404."""
     found = records_of(request).filter(pk=call_id).first()
     if found is None:
         raise Http404("There is no such call, or it is not yours to see.")
     return found
 
 
-def _version(request: Request) -> int:
-    """The version of the call that the form was for."""
+def version_of(request: Request) -> int:
+    """The version of the call that the form was for. Raises InvalidInput."""
     version = request.POST.get("version", "")
     if not (version.isascii() and version.isdecimal()) or len(version) > 9:
         raise InvalidInput(INCOMPLETE)
     return int(version)
 
 
-def _ruling(request: Request) -> Ruling:
+def changed(request: Request) -> Any:
+    """What a reviewer changed, and looked at. Raises InvalidInput."""
+    try:
+        return json.loads(request.POST.get("changed", ""))
+    except (ValueError, RecursionError):
+        raise InvalidInput(INCOMPLETE) from None
+
+
+def _arguments(request: Request, call_id: UUID) -> dict[str, Any] | None:
+    """The changed arguments, whole; None where they are to run as they are."""
+    if "changed" not in request.POST:
+        return None
+    made = changed(request)
+    if not isinstance(made, dict):
+        raise InvalidInput(INCOMPLETE)
+    return as_changed(find(request, call_id), request.POST.get("digest", ""), made)
+
+
+def _ruling(request: Request, call_id: UUID) -> Ruling:
     """What the form says. The action checks what it means."""
     choice, seconds = request.POST.get("choice", ""), request.POST.get("trust_for", "")
     if choice not in Choice.values:
         raise InvalidInput(INCOMPLETE)
     return Ruling(
         choice=Choice(choice),
-        version=_version(request),
+        version=version_of(request),
         digest=request.POST.get("digest", ""),
         comment=request.POST.get("comment", ""),
+        arguments=_arguments(request, call_id),
+        becomes=request.POST.get("becomes", ""),
         confirm=request.POST.get("confirm", ""),
         trust_same=tuple(request.POST.getlist("trust_same")),
         trust_uses=_uses(request.POST.get("trust_uses", "")),
@@ -179,19 +211,22 @@ def _settlement(request: Request) -> Settlement:
     if outcome not in Outcome.values:
         raise InvalidInput(INCOMPLETE)
     note, word = request.POST.get("comment", ""), request.POST.get("confirm", "")
-    return Settlement(Outcome(outcome), _version(request), request.POST.get("digest", ""), note, word)
+    return Settlement(Outcome(outcome), version_of(request), request.POST.get("digest", ""), note, word)
 
 
 def _explain(card: Card, refused: Refusal, request: Request) -> None:
     """Put a refusal where it belongs: beside the field of the open form, or over the buttons."""
     card.form = card.opened(request.POST.get("choice", ""))
+    if "changed" in request.POST:
+        with suppress(InvalidInput):
+            card.look_at(*edited(card.call, changed(request)))
     card.comment = request.POST.get("comment", "")
     card.sent = {
         "same": request.POST.getlist("trust_same"),
         "uses": request.POST.get("trust_uses", ""),
         "for": request.POST.get("trust_for", ""),
     }
-    about_the_form = CommentRequired | ConfirmRequired | InvalidInput | NotTrustable
+    about_the_form = CommentRequired | ConfirmRequired | InvalidInput | InvalidArguments | NotTrustable
     if (card.form or card.unknown) and isinstance(refused, about_the_form):
         card.field_error = refused.message
     else:

@@ -22,6 +22,7 @@ from approvals.signals import settled
 from approvals.states import Choice, Effect, Fault, Status
 
 AGENT = "agent"  # the actor of what the agent's side does
+PROMPT_KEPT = 2000  # characters
 SYSTEM = "system"  # the actor of what a clock does
 
 
@@ -382,6 +383,7 @@ def _row(judged: Judged, status: Status) -> ToolCall:
         requested_by_id=request.requested_by,
         arguments=request.arguments,
         said=request.said,
+        prompt=storable(request.prompt[:PROMPT_KEPT]),
         definition=judged.tool.definition,
         digest=judged.digest,
         status=status,

@@ -27,12 +27,14 @@ from approvals.errors import (
     Refusal,
     SelfApproval,
     Stale,
+    TooLong,
 )
 from approvals.failpoints import reach
 from approvals.fields import storable
 from approvals.models import Decision, ToolCall, TrustGrant
 from approvals.prepared import Insert, Select, Slot, Update
 from approvals.signals import settled
+from approvals.sizes import TOO_LONG, too_long
 from approvals.states import Choice, Effect, Status
 
 MAX_COMMENT = 2000
@@ -47,6 +49,7 @@ class Ruling:
     """What the reviewer saw (version, digest) and what they decided on it.
 
     `confirm`: the word that they typed. `trust_same`: the arguments that trust holds for only while they are the same.
+    `becomes`: the digest of the changed arguments, where these were looked at with the schema's defaults filled in.
     """
 
     choice: Choice
@@ -54,6 +57,7 @@ class Ruling:
     digest: str
     comment: str = ""
     arguments: dict[str, Any] | None = None  # only where the reviewer changed them
+    becomes: str = ""
     confirm: str = ""
     trust_for: timedelta | None = None
     trust_uses: int | None = None
@@ -65,8 +69,8 @@ def decide(call_id: Any, user: User, ruling: Ruling) -> ToolCall:
     """Settle a pending call, or add an approval to those that it takes. One denial settles it.
 
     One decision wins: the update holds only for what the reviewer saw. Raises AlreadyDecided, Stale, Expired,
-    NotAReviewer, SelfApproval, CommentRequired, ConfirmRequired, InvalidArguments, NotTrustable, NotFound; nothing has
-    changed then. A refusal is audited.
+    NotAReviewer, SelfApproval, CommentRequired, ConfirmRequired, InvalidArguments, TooLong, NotTrustable, NotFound;
+    nothing has changed then. A refusal is audited.
     """
     call = find(call_id)
     try:
@@ -154,6 +158,7 @@ def _check(call: ToolCall, user: User, ruling: Ruling) -> None:
     approves = ruling.choice != Choice.DENY
     check_note(ruling.comment, required=not approves or bool(call.term("justify")))
     if approves:
+        check_length(call.arguments)
         check_word(call, ruling.confirm)
     if ruling.choice == Choice.TRUST:
         _check_trust(call, user)
@@ -170,6 +175,12 @@ def _check_trust(call: ToolCall, user: User) -> None:
         raise SelfApproval(
             "You asked for this yourself; somebody else has to trust it. Approve this call alone."
         )
+
+
+def check_length(arguments: Any) -> None:
+    """Raises TooLong for more than a person may approve."""
+    if too_long(arguments):
+        raise TooLong(TOO_LONG)
 
 
 def check_word(call: ToolCall, typed: str) -> None:
@@ -199,7 +210,11 @@ def _content(call: ToolCall, ruling: Ruling) -> tuple[Any, str]:
     if ruling.choice == Choice.DENY:
         raise InvalidInput("A denial cannot change the arguments. Leave them out.")
     arguments = whole_arguments(call.tool, ruling.arguments)
-    return arguments, digest_of(call, arguments)
+    check_length(arguments)
+    digest = digest_of(call, arguments)
+    if ruling.becomes and ruling.becomes != digest:
+        raise Stale("The tool has changed since you looked at the difference. Look at it again, then decide.")
+    return arguments, digest
 
 
 def _grant(call: ToolCall, user: User, ruling: Ruling, arguments: Any) -> TrustGrant:

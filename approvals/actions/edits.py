@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jsonschema
 
 from approvals.actions.verdicts import check_size
 from approvals.digest import call_digest, canonical
-from approvals.errors import InvalidArguments
+from approvals.errors import InvalidArguments, Stale
 from approvals.models import Tool, ToolCall
 
 
@@ -23,20 +24,61 @@ def proposal(call: ToolCall, arguments: Any) -> Any:
     return None if canonical(own) == canonical(arguments) else own
 
 
+def schema_of(tool: str) -> dict[str, Any]:
+    """The JSON Schema of the tool's arguments; any object for a tool that is gone."""
+    schema = Tool.objects.filter(name=tool).values_list("schema", flat=True).first()
+    return schema if isinstance(schema, dict) else {"type": "object"}
+
+
 def whole_arguments(tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments with the schema's defaults filled in, since these would run too.
 
     Raises InvalidArguments with one sentence for each way in which they miss the tool's schema.
     """
-    row = Tool.objects.filter(name=tool).first()
-    schema: Any = row.schema if row else {"type": "object"}
+    whole, found = misfits(tool, arguments)
+    if found:
+        problems = sorted(f"{each.where or 'arguments'}: {each.message}" for each in found)
+        raise InvalidArguments("The arguments do not fit the tool. " + "; ".join(problems[:5]))
+    return whole
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """One way in which arguments miss the schema: in which of them, where in it, and what is wrong."""
+
+    argument: str
+    where: str
+    message: str
+
+
+def misfits(tool: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], list[Misfit]]:
+    """The same, with each of these ways by itself."""
+    schema = schema_of(tool)
     properties = schema.get("properties", {})
     whole = {name: each["default"] for name, each in properties.items() if "default" in each} | arguments
     check_size(whole)
-    problems = [
-        f"{'.'.join(map(str, problem.path)) or 'arguments'}: {problem.message}"
-        for problem in jsonschema.Draft202012Validator(schema).iter_errors(whole)
-    ]
-    if problems:
-        raise InvalidArguments("The arguments do not fit the tool. " + "; ".join(sorted(problems)[:5]))
-    return whole
+    return whole, [_misfit(each) for each in jsonschema.Draft202012Validator(schema).iter_errors(whole)]
+
+
+def _misfit(problem: jsonschema.ValidationError) -> Misfit:
+    path = [str(step) for step in problem.path]
+    argument = path[0] if path else _missing(problem)
+    return Misfit(argument, ".".join(path), problem.message)
+
+
+def _missing(problem: jsonschema.ValidationError) -> str:
+    """The argument that a problem misses; none where it is another one."""
+    required: Any = problem.validator_value if problem.validator == "required" else ()
+    return next((name for name in required if problem.message.startswith(repr(name))), "")
+
+
+def as_changed(call: ToolCall, digest: str, changed: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call that was seen with this digest, with some of them changed. Raises Stale."""
+    if call.digest != digest:
+        raise stale()
+    return {**call.arguments, **changed}
+
+
+def stale() -> Stale:
+    """Nothing was decided."""
+    return Stale("The call is not what this page showed. Look at it again, then decide.")

@@ -12,7 +12,14 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from approvals import audit, events
-from approvals.actions.decisions import check_may_decide, check_note, check_word, find, record_refusal
+from approvals.actions.decisions import (
+    check_length,
+    check_may_decide,
+    check_note,
+    check_word,
+    find,
+    record_refusal,
+)
 from approvals.errors import AlreadyDecided, Refusal, Stale, TooEarly
 from approvals.fields import storable
 from approvals.models import AuditEntry, Decision, Tool, ToolCall
@@ -38,8 +45,8 @@ def settle(call_id: Any, user: User, settlement: Settlement) -> ToolCall:
 
     Running it again is an approval, by the same rules and with a decision of its own: where it takes several, the
     outcome stays unknown until as many have said so. Raises NotFound, NotAReviewer, SelfApproval, AlreadyDecided,
-    Stale, TooEarly, TooLate, CommentRequired, ConfirmRequired, InvalidInput; nothing has changed then. A refusal is
-    audited.
+    Stale, TooEarly, TooLate, CommentRequired, ConfirmRequired, TooLong, InvalidInput; nothing has changed then. A
+    refusal is audited.
     """
     call = find(call_id)
     try:
@@ -57,6 +64,7 @@ def _settle(call: ToolCall, user: User, settlement: Settlement) -> ToolCall:
     again = settlement.outcome == Outcome.RUN_AGAIN
     check_note(settlement.note, required=not again or bool(call.term("justify")))
     if again:
+        check_length(call.arguments)
         check_word(call, settlement.confirm)
         _must_be_over(call)
     note = storable(settlement.note.strip())

@@ -34,6 +34,7 @@ class Request:
     turn: int = 0
     agent: str = ""
     said: str = ""
+    prompt: str = ""  # what the person had written whom it is for
     definition: str = ""  # hash of the tool as whoever runs it has it
 
 

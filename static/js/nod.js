@@ -14,11 +14,11 @@
 
   // --- Drafts: typed text lives in this tab until it was sent ---
   const slot = (field) => `nod:draft:${document.body.dataset.person}:${field.dataset.draft}`;
-  const drafts = (root) => root.querySelectorAll("textarea[data-draft]");
+  const drafts = (root) => root.querySelectorAll("[data-draft]");
   const restore = (root) =>
     drafts(root).forEach((field) => {
       const kept = sessionStorage.getItem(slot(field));
-      if (kept && !field.value) field.value = kept;
+      if (kept && (!field.value || field.value === field.defaultValue)) field.value = kept;
     });
   document.addEventListener("input", ({ target }) => {
     if (target.dataset?.draft) sessionStorage.setItem(slot(target), target.value);

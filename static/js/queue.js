@@ -5,7 +5,7 @@
   let changedAt = performance.now();
 
   // What is being looked at; the same card fetched once more is no new card.
-  const look = () => { const card = $("card"); return card ? `${card.dataset.call ?? card.dataset.together} ${card.dataset.seen}` : ""; };
+  const look = () => { const card = $("card"); return card ? `${card.dataset.call ?? card.dataset.together} ${card.dataset.seen} ${card.dataset.form}` : ""; };
   let shown = look();
   // A card that is pushed to another place counts as new, too: the pointer may be over another button now.
   const top = () => { const card = $("card"); return card ? Math.round(card.getBoundingClientRect().top + scrollY) : 0; };
@@ -81,18 +81,22 @@
     return true;
   }
   function press(id) {
+    if (id === "approve-form" && $("changed-form")) id = "changed-form";
     const button = $(id) || document.querySelector(`[data-opens="${id}"]`);
     if (!visible($("card")) || !button || openPanel()) return;
     if (!armed()) return tooSoon();
     if (scrollFirst()) return;
-    if (id === "approve-form" && button.matches("form:not(.panel)")) button.requestSubmit();
+    const asks = button.querySelector("input:not([type=hidden]), textarea");
+    if (button.matches("a")) button.click();
+    else if (button.matches("form:not(.panel)")) asks ? asks.focus() : button.requestSubmit(button.querySelector(".primary"));
     else open(id);
   }
   const KEYS = {
     a: () => press("approve-form"),
     d: () => $("deny-form") && press("deny-form"),
+    e: () => $("edit-link") && press("edit-link"),
     t: () => $("trust-form") && press("trust-form"),
-    r: () => { const raw = $("raw"); if (visible(raw)) raw.open = !raw.open; },
+    r: () => { const raw = $("raw"); if (visible(raw)) raw.open = !raw.open; else $("whole")?.focus(); },
     j: () => nodList.move(1),
     k: () => nodList.move(-1),
     n: () => nodList.showHeld(),
@@ -112,7 +116,7 @@
   // --- Around a swap ---
   document.addEventListener("htmx:afterSwap", ({ detail }) => {
     preview();
-    if ($("bar-row") && !openPanel()) $("bar-row").hidden = false; // the form that was open has done its work
+    if ($("bar-row")) $("bar-row").hidden = !!openPanel(); // the form that was open has done its work
     if (shown !== (shown = look())) { changedAt = performance.now(); stood = top(); }
     if (detail.target.id === "desk-detail" && $("outcome")) nod.say($("outcome").textContent.replace(/\s+/g, " ").trim());
   });

@@ -238,7 +238,7 @@ def test_it_asks_the_database_no_more_for_more_rows(as_rita, alice, bob, remy, p
             assert as_rita.get(path).status_code == 200
         return len(queries)
 
-    assert count(5) == count(45) <= 24
+    assert count(5) == count(45) <= 28
 
 
 # --- The card -----------------------------------------------------------------------------------------

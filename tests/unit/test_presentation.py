@@ -1,5 +1,6 @@
 """Arguments as rows, and what deceives made visible."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -148,9 +149,12 @@ def test_it_shows_every_argument_typed():
         "m": "code",
     }
     assert found["n"].hint == "number"
-    assert found["b"].html == "true"
+    assert found["b"].html == '<span class="tok-w">true</span>'
     assert found["l"].items == ["x", "2"]
-    assert "&quot;k&quot;: &quot;v&quot;" in found["o"].html
+    assert (
+        '<span class="tok-k">&quot;k&quot;</span>: <span class="tok-s">&quot;v&quot;</span>'
+        in found["o"].html
+    )
 
 
 def test_it_says_how_long_a_list_of_long_texts_is():
@@ -222,3 +226,13 @@ def test_it_keeps_the_line_short():
 def test_it_says_how_long(seconds, short, words):
     assert span(timedelta(seconds=seconds)) == short
     assert span(timedelta(seconds=seconds), words=True) == words
+
+
+@pytest.mark.parametrize(
+    "words", ["при вет text ", "exаmple.com ", "a\u202e", "\u3000", "а", "👩‍💻 ", "ーa/"]
+)
+def test_it_marks_as_much_as_may_be_approved_without_a_wait(words):
+    began = time.process_time()
+    [row] = rows({"body": words * (64_000 // len(words.encode()))})
+    assert row.html
+    assert time.process_time() - began < 2

@@ -1,0 +1,98 @@
+"""The card on the real thing: edit, secrets, what is too long, and keys."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import SignIn
+from tests.e2e.test_journey import QUIET, address, open_call, say, sent
+from tests.system import System
+
+
+def body(page: Page, words: str) -> None:
+    page.locator("#edit-form textarea").fill(words)
+
+
+def test_what_a_reviewer_changes_is_what_is_sent_once(nod: System, sign_in: SignIn) -> None:
+    rita, alice, to = sign_in("rita", "/approvals/"), sign_in("alice"), address()
+    say(alice, f"Email {to} about the launch")
+    open_call(rita, to)
+    rita.keyboard.press("e")
+    expect(rita.locator("#edit-form")).to_be_visible()
+    body(rita, "Changed by rita, with care.")
+    rita.keyboard.press("Control+Enter")
+    expect(rita.locator(".diff ins").first).to_contain_text("Changed")
+    assert sent(nod, to) == 0
+    rita.get_by_role("button", name="Back to the form").click()
+    expect(rita.locator("#edit-form textarea")).to_have_value("Changed by rita, with care.")
+    rita.get_by_role("button", name="Look at the difference").click()
+    expect(rita.locator("#what")).to_be_focused()
+    rita.wait_for_timeout(QUIET)
+    rita.keyboard.press("a")
+    expect(rita.locator("#outcome")).to_contain_text("Approved by rita")
+    expect(rita.locator("#changed-by")).to_contain_text("rita changed this")
+    expect(alice.locator(".words").last).to_contain_text(f"Email sent to {to}")
+    [mail] = [each for each in nod.mails() if each["To"] == to]
+    assert "Changed by rita, with care." in str(mail.get_payload())
+
+
+def test_a_refresh_leaves_what_is_being_edited(nod: System, sign_in: SignIn) -> None:
+    rita, alice, to, other = sign_in("rita", "/approvals/"), sign_in("alice"), address(), address()
+    say(alice, f"Email {to} about the launch")
+    open_call(rita, to)
+    rita.keyboard.press("e")
+    body(rita, "Half a sentence")
+    say(sign_in("bob"), f"Email {other} about the launch")
+    expect(rita.locator("#waiting .row", has_text=other)).to_be_visible()
+    expect(rita.locator("#edit-form textarea")).to_have_value("Half a sentence")
+    rita.keyboard.press("Control+Enter")
+    expect(rita.locator("#changed-form")).to_be_visible()
+
+
+def test_a_secret_is_shown_on_demand(nod: System, sign_in: SignIn) -> None:
+    rita, alice, to, key = (
+        sign_in("rita", "/approvals/"),
+        sign_in("alice"),
+        address(),
+        "sk-proj-" + "a1B2" * 9,
+    )
+    say(alice, f"Email {to} saying the key is {key}")
+    card = open_call(rita, to)
+    args = card.locator(".args")
+    expect(args).to_contain_text("hidden")
+    expect(args).not_to_contain_text(key)
+    args.get_by_role("button", name="Show").first.click()
+    expect(card.locator(".args")).to_contain_text(key)
+    rita.reload()
+    expect(rita.locator("#card .args")).not_to_contain_text(key)
+
+
+def test_keys_and_a_reason_by_ctrl_enter(nod: System, sign_in: SignIn) -> None:
+    rita, alice, to = sign_in("rita", "/approvals/"), sign_in("alice"), address()
+    say(alice, f"Email {to} about the launch")
+    open_call(rita, to)
+    rita.keyboard.press("?")
+    expect(rita.locator("#keys")).to_be_visible()
+    rita.keyboard.press("Escape")
+    rita.keyboard.press("t")
+    expect(rita.locator("#trust-form")).to_be_visible()
+    rita.keyboard.press("Escape")
+    rita.keyboard.press("d")
+    rita.keyboard.type("Not today.")
+    rita.keyboard.press("Control+Enter")
+    expect(rita.locator("#outcome")).to_contain_text("Denied by rita")
+    expect(alice.locator(".call .state")).to_contain_text("Denied by rita")
+    assert sent(nod, to) == 0
+
+
+def test_raw_json_comes_when_it_is_opened(sign_in: SignIn) -> None:
+    rita, alice, to = sign_in("rita", "/approvals/"), sign_in("alice"), address()
+    say(alice, f"Email {to} about the launch")
+    open_call(rita, to)
+    rita.keyboard.press("r")
+    shown = rita.locator("#raw pre")
+    expect(shown).to_contain_text(re.compile(r'"to"'))
+    assert json.loads(shown.inner_text())["to"] == to
