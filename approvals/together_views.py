@@ -115,7 +115,11 @@ def decide(request: Request) -> HttpResponse:
 def undo(request: Request, batch: UUID) -> HttpResponse:
     """Take back one's decisions on calls that were decided together, where nothing has come of them yet."""
     reviewer(request)
-    return _told(request, together.undo_together(request.user, batch), undone=True)
+    try:
+        became = together.undo_together(request.user, batch)
+    except NotFound as missing:
+        raise Http404(missing.message) from None
+    return _told(request, became, undone=True)
 
 
 def _card(request: Request, ids: str) -> Together:

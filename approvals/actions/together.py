@@ -52,8 +52,11 @@ def decide_together(
 
 
 def undo_together(user: User, batch: UUID) -> list[Became]:
-    """Take back each of one's decisions of a batch that can still be taken back."""
-    made = Decision.objects.filter(batch=batch, by=user, undone_at=None).select_related("call").order_by("pk")
+    """Take back each of one's decisions of a batch that can still be taken back. Raises NotFound."""
+    mine = Decision.objects.filter(batch=batch, by=user).select_related("call").order_by("pk")
+    if not mine:
+        raise NotFound("You have decided nothing together like this.")
+    made = [one for one in mine if one.undone_at is None]
     return [_became(one.call_id, _undo(user, one.call)) for one in made]
 
 

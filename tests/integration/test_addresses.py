@@ -14,7 +14,17 @@ from approvals.models import AuditEntry, Decision, ToolCall, TrustGrant
 from tests.desk import asks, chat, pending, trust, work
 
 NOBODY = "018f0000-0000-7000-8000-000000000000"
-OPEN = {"login/", "admin/login/", "favicon.ico", "healthz", "readyz", "api/v1/openapi.json", "api/v1/docs"}
+OPEN = {
+    "login/",
+    "admin/login/",
+    "favicon.ico",
+    "sw.js",
+    "manifest.webmanifest",
+    "healthz",
+    "readyz",
+    "api/v1/openapi.json",
+    "api/v1/docs",
+}
 METHODS = ("GET", "POST", "DELETE", "PUT", "PATCH")
 
 

@@ -36,7 +36,7 @@ def test_it_renames_and_escapes(as_alice, session):
     session.refresh_from_db()
     assert session.title == "<b>Mail</b> to Brno"
     html = as_alice.get(to("session", session)).content.decode()
-    assert "<h1>&lt;b&gt;Mail&lt;/b&gt; to Brno</h1>" in html
+    assert "<h1 data-value>&lt;b&gt;Mail&lt;/b&gt; to Brno</h1>" in html
     assert desk.kinds(session=session.key)[-1] == "session.renamed"
 
 

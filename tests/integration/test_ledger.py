@@ -87,6 +87,7 @@ def test_it_freezes_the_terms(asked):
         "requester_may_trust": False,
         "confirm": "",
         "justify": False,
+        "notify": "",
         "open_for": 86400.0,
         "executable_for": 900.0,
         "trust_expires_in": 28800.0,

@@ -8,7 +8,7 @@ import pytest
 from channels.testing import WebsocketCommunicator
 from django.db import InterfaceError, OperationalError
 
-from approvals import views
+from approvals import waiting
 from approvals.actions import tokens
 from hitl_site import asgi, outage
 
@@ -54,7 +54,7 @@ def lines(caplog):
 
 
 def test_a_page_says_so_and_the_log_once(as_rita, away, caplog):
-    away(views, "_pending")
+    away(waiting, "pending")
     for _ in range(3):
         page = as_rita.get(QUEUE)
         assert (page.status_code, page["Retry-After"]) == (503, "5")
@@ -68,7 +68,7 @@ def test_a_page_says_so_and_the_log_once(as_rita, away, caplog):
 def test_the_next_outage_is_said_again(as_rita, away, monkeypatch, caplog):
     for _ in range(2):
         with monkeypatch.context():
-            away(views, "_pending")
+            away(waiting, "pending")
             assert as_rita.get(QUEUE).status_code == 503
         monkeypatch.undo()
         assert as_rita.get(QUEUE).status_code == 200
@@ -79,7 +79,7 @@ def test_the_next_outage_is_said_again(as_rita, away, monkeypatch, caplog):
 def test_a_connection_that_died_with_the_server_is_no_new_outage(as_rita, away, monkeypatch, caplog):
     """One of a pool, which nobody used while the server was away."""
     for _ in range(2):
-        away(views, "_pending")
+        away(waiting, "pending")
         assert as_rita.get(QUEUE).status_code == 503
         monkeypatch.undo()
         assert as_rita.get(QUEUE).status_code == 200

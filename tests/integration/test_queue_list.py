@@ -373,7 +373,8 @@ def test_they_are_taken_back_together(alice, rita, remy):
     calls = mails(alice)
     batch, _ = together.decide_together(rita, seen(*calls), Choice.APPROVE)
     ToolCall.objects.filter(pk=calls[0].pk).update(status=Status.STARTED)
-    assert together.undo_together(remy, batch) == []
+    with pytest.raises(NotFound):
+        together.undo_together(remy, batch)
     became = together.undo_together(rita, batch)
     assert [one.refused and one.refused.code for one in became] == ["too_late", None, None]
     assert [call.status for call in fresh(calls)] == [Status.STARTED, Status.PENDING, Status.PENDING]
