@@ -120,7 +120,16 @@ def rows(arguments: Any, order: Iterable[str] = (), shown: frozenset[str] = froz
         return [_row("arguments", hide("", arguments)[0])]
     places = {name: place for place, name in enumerate(order)}
     names = sorted(arguments, key=lambda name: places.get(name, len(places)))
-    return [_masked_row(name, arguments[name], name in shown) for name in names]
+    found = [_masked_row(name, arguments[name], name in shown) for name in names]
+    return [_as_mail(row) for row in found] if arguments.keys() >= MAIL else found
+
+
+MAIL = frozenset({"to", "subject", "body"})
+
+
+def _as_mail(row: Row) -> Row:
+    """What a person reads in a mail is set as text, however short it is."""
+    return replace(row, kind="text") if row.key in ("subject", "body") and row.kind == "line" else row
 
 
 def _masked_row(name: str, value: Any, shown: bool) -> Row:

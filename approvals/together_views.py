@@ -158,7 +158,9 @@ def _told(request: Request, became: list[Became], **context: Any) -> HttpRespons
         "chosen": True,
     }
     changed = {"calls": [str(one.call.pk) for one in became]}
-    return trigger_client_event(render(request, "together.html#became", context), "nod:refresh", changed)
+    return trigger_client_event(
+        render(request, "together.html#became", context), "nod:refresh", changed, after="settle"
+    )
 
 
 def _choice(request: Request) -> Choice:

@@ -100,7 +100,7 @@ class Asker:
     def ask(self, count: int) -> None:
         for _ in range(count):
             session = self._http.post("sessions", json={"agent": "assistant"}).raise_for_status().json()["id"]
-            text = {"text": f"Please send an email to {address(self.asked)} about the launch"}
+            text = {"text": f"Please send an email to {address(self.asked)} about launch {self.asked}"}
             self._http.post(f"sessions/{session}/messages", json=text).raise_for_status()
             self.asked += 1
 
@@ -302,6 +302,9 @@ class Hand:
                     timeout=2000
                 )
             except TooLate:
+                self.page.keyboard.press(
+                    "n"
+                )  # all that is shown is decided: what came meanwhile waits behind the bar
                 continue
             return
         raise RuntimeError("there is no next call")

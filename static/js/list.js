@@ -135,14 +135,15 @@
     document.dispatchEvent(new CustomEvent("nod:counted"));
     bunches();
     tidy();
-    if (!live().length && (held.size || !document.querySelector("#waiting > li"))) want("show");
+    if (!live().length && (held.size || !document.querySelector("#waiting > li"))) return want("show"); // nothing to keep still
     bar();
     choose();
     nod.arrived(list);
   }
   function bunches() {
     document.querySelectorAll("#waiting > .bunch").forEach((bunch) => {
-      const ids = [...bunch.querySelectorAll("li[id^=row-]:not(.gone)")].map((item) => item.id.slice(4));
+      bunch.querySelectorAll("li.gone").forEach((item) => item.remove());
+      const ids = [...bunch.querySelectorAll("li[id^=row-]")].map((item) => item.id.slice(4));
       bunch.classList.toggle("gone", !ids.length);
       if (!ids.length) return;
       const link = bunch.querySelector(":scope > .row");

@@ -8,7 +8,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import SignIn
-from tests.e2e.test_journey import QUIET, address, open_call, say, sent
+from tests.e2e.test_journey import QUIET, address, arrives, open_call, say, sent
 from tests.system import System
 
 
@@ -46,7 +46,7 @@ def test_a_refresh_leaves_what_is_being_edited(nod: System, sign_in: SignIn) -> 
     rita.keyboard.press("e")
     body(rita, "Half a sentence")
     say(sign_in("bob"), f"Email {other} about the launch")
-    expect(rita.locator("#waiting .row", has_text=other)).to_be_visible()
+    arrives(rita, other)
     expect(rita.locator("#edit-form textarea")).to_have_value("Half a sentence")
     rita.keyboard.press("Control+Enter")
     expect(rita.locator("#changed-form")).to_be_visible()

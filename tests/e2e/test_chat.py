@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import SignIn
-from tests.e2e.test_journey import QUIET, address, open_call, say, sent
+from tests.e2e.test_journey import QUIET, address, arrives, open_call, say, sent
 from tests.system import System
 
 LENIENT = """
@@ -21,6 +22,12 @@ ToolPolicy.objects.get_or_create(
     name="bob decides on his own mails", tool="send_email", effect="ask", when='user.name == "bob"',
     requester_may_decide=True,
 )
+"""
+STRICT = """
+from django.contrib.auth.models import Group, User
+from approvals.models import ToolPolicy
+User.objects.get(username="bob").groups.remove(Group.objects.get(name="reviewers"))
+ToolPolicy.objects.filter(name="bob decides on his own mails").delete()
 """
 LONG_AGO = """
 from datetime import timedelta
@@ -164,8 +171,16 @@ def test_a_message_is_written_anew(sign_in: SignIn) -> None:
     expect(alice.locator("#flow > .bubble")).to_have_text(["What is the weather in Brno?"])
 
 
-def test_who_may_decide_does_so_in_the_chat_but_not_by_accident(nod: System, sign_in: SignIn) -> None:
+@pytest.fixture
+def lenient(nod: System) -> Iterator[None]:
+    """Bob may decide what he asks for, while the test lasts."""
     shell(nod, LENIENT)
+    yield
+    shell(nod, STRICT)
+
+
+@pytest.mark.usefixtures("lenient")
+def test_who_may_decide_does_so_in_the_chat_but_not_by_accident(nod: System, sign_in: SignIn) -> None:
     bob, to, other = new_chat(sign_in, "bob"), address(), address()
     say(bob, f"Email {to} about the launch")
     approve = bob.get_by_role("button", name="Approve")
@@ -193,7 +208,7 @@ def test_who_may_decide_does_so_in_the_chat_but_not_by_accident(nod: System, sig
 def test_who_waits_long_reminds_the_reviewers(nod: System, sign_in: SignIn) -> None:
     alice, rita, to = new_chat(sign_in), sign_in("rita", "/approvals/"), address()
     say(alice, f"Email {to} about the launch")
-    expect(rita.locator("#waiting .row", has_text=to)).to_be_visible()
+    arrives(rita, to)
     expect(alice.locator(".nudge")).to_have_count(0)
     shell(nod, LONG_AGO)
     alice.reload()

@@ -271,7 +271,7 @@ def test_a_thumb_reaches_what_decides(sign_in: SignIn) -> None:
     page = sign_in(
         "rita", "/approvals/", viewport={"width": 390, "height": 600}, has_touch=True, is_mobile=True
     )
-    page.locator("#waiting .row", has_text=to).tap()
+    open_call(page, to)
     expect(page.locator("#card")).to_be_visible()
     for place in (0, 10_000):
         page.evaluate(f"scrollTo(0, {place})")
