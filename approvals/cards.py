@@ -48,6 +48,17 @@ EDIT, CHANGED = (
 TRUST_CHOICES = (timedelta(hours=1), timedelta(hours=8))
 
 
+def undo_may_help(call: ToolCall) -> bool:
+    """Whether nothing has come of the decision as far as the desk knows: a denial is told to the agent with the last
+    decision of its turn."""
+    if call.status != Status.DENIED:
+        return call.status == Status.APPROVED
+    if call.decided_at is None or timezone.now() - call.decided_at > UNDO_SHOWN:
+        return False
+    siblings = ToolCall.objects.filter(run=call.run, status=Status.PENDING).exclude(pk=call.pk)
+    return not call.run or siblings.exists()
+
+
 @dataclass
 class Card:
     """The decision card of one call. What happened to a form that was sent comes along."""
@@ -133,8 +144,7 @@ class Card:
         made = self.decision
         mine = made is not None and made.by_id == self.user.pk
         if self.call.status == Status.DENIED:
-            recent = self.call.decided_at is not None and self.now - self.call.decided_at < UNDO_SHOWN
-            return mine and recent
+            return mine and undo_may_help(self.call)
         if self.unknown:
             return self.voting and self.has_approved
         return self.call.status in (Status.PENDING, Status.APPROVED) and (mine or self.has_approved)

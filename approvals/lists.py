@@ -17,9 +17,8 @@ from django.utils.safestring import SafeString
 
 from approvals import permissions
 from approvals.actions.attention import looked_at
-from approvals.deception import deceptive
 from approvals.models import Attention, ToolCall
-from approvals.presentation import mark, span, summary
+from approvals.presentation import mark, span, summary, warns
 from approvals.states import Status
 from approvals.wording import State, approvers, both, deciders, state
 
@@ -67,16 +66,16 @@ class ListRow:
         return f"{stamp(self.call, ('lately',)):08x}"
 
 
-_looked_at: dict[str, bool] = {}  # by digest; lists are made anew at each doorbell
-MOST_LOOKED_AT = 10_000
+_warned: dict[str, bool] = {}  # by digest; lists are made anew at each doorbell
+MOST_WARNED = 10_000
 
 
-def _deceptive(call: ToolCall) -> bool:
-    if call.digest not in _looked_at:
-        if len(_looked_at) >= MOST_LOOKED_AT:
-            _looked_at.clear()
-        _looked_at[call.digest] = deceptive(call.arguments)
-    return _looked_at[call.digest]
+def _warns(call: ToolCall) -> bool:
+    if call.digest not in _warned:
+        if len(_warned) >= MOST_WARNED:
+            _warned.clear()
+        _warned[call.digest] = warns(call.arguments)
+    return _warned[call.digest]
 
 
 def list_rows(calls: Iterable[ToolCall]) -> list[ListRow]:
@@ -135,7 +134,7 @@ def _row(call: ToolCall, looking: Iterable[str] = (), taken: str = "", waits_for
     return ListRow(
         call=call,
         summary=mark(summary(call.arguments)),
-        deceptive=_deceptive(call),
+        deceptive=_warns(call),
         state=state(call, waits_for),
         left=f"{span(left)} left" if left else "",
         looking=list(looking),

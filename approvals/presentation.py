@@ -209,6 +209,13 @@ def _warning(value: Any) -> str:
     return " ".join(filter(None, [warning(text), *leads[:3], *more]))
 
 
+def warns(value: Any) -> bool:
+    """Whether the row of some argument has a warning."""
+    if deceptive(value):
+        return True
+    return any(host.warning for text in _texts(value) if "." in text or "/" in text for host in hosts(text))
+
+
 def _texts(value: Any) -> Iterator[str]:
     match value:
         case str():

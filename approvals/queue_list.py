@@ -138,6 +138,11 @@ class QueueList:
         rest = self.filters.only(self._reader, waiting.unknown(self._calls))
         return mine.first() or self._pending.first() or rest.first()
 
+    def with_others(self, call: ToolCall) -> list[ToolCall]:
+        """The calls that share a row with this one, itself among them; none where it has a row of its own."""
+        rows = next((item.rows for item in self.items if any(row.call == call for row in item.rows)), [])
+        return [row.call for row in rows] if len(rows) > 1 else []
+
     @cached_property
     def _pending(self) -> QuerySet[ToolCall]:
         return self.filters.only(self._reader, waiting.pending(self._calls))

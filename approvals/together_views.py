@@ -2,83 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from hashlib import sha256
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
-from django.contrib.auth.models import User
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import trigger_client_event
 
-from approvals import permissions
 from approvals.actions import together
 from approvals.actions.together import Became, Seen
-from approvals.alike import MOST, Bunch, alike
+from approvals.alike import MOST
 from approvals.desk_page import INCOMPLETE, page, queue_list
 from approvals.errors import CommentRequired, InvalidInput, NotFound, Refusal
-from approvals.models import ToolCall
-from approvals.presentation import Row, rows
+from approvals.models import Decision
 from approvals.requests import Request, as_uuid, calls_of, reviewer, wants
-from approvals.states import Choice, Status
-
-
-@dataclass
-class Together:
-    """The card of several calls."""
-
-    calls: list[ToolCall]
-    user: User
-    form: str = ""
-    comment: str = ""
-    field_error: str = ""
-    notice: str = ""
-
-    @property
-    def first(self) -> ToolCall:
-        return self.calls[0]
-
-    @property
-    def ids(self) -> str:
-        return ",".join(str(call.pk) for call in self.calls)
-
-    @property
-    def seen(self) -> str:
-        """Changes whenever the card would look different."""
-        shown = [(str(call.pk), call.version, call.status, call.approvals) for call in self.calls]
-        return sha256(repr(shown).encode()).hexdigest()[:16]
-
-    @cached_property
-    def waiting(self) -> list[ToolCall]:
-        return [call for call in self.calls if call.status == Status.PENDING]
-
-    @cached_property
-    def bunch(self) -> Bunch | None:
-        """Those that still wait, where they belong together."""
-        return alike(self.waiting) if len(self.waiting) > 1 else None
-
-    @cached_property
-    def refusal(self) -> Refusal | None:
-        return next(filter(None, (permissions.refusal(self.user, call) for call in self.waiting)), None)
-
-    @property
-    def same(self) -> list[Row]:
-        """The arguments that are the same in all of them."""
-        differs = self.bunch.differs if self.bunch else ""
-        shared = {name: value for name, value in self.first.arguments.items() if name != differs}
-        return rows(shared)
-
-    @property
-    def members(self) -> list[tuple[ToolCall, Row | None]]:
-        """Each call, with the argument in which it differs."""
-        differs = self.bunch.differs if self.bunch else ""
-        return [
-            (call, rows({differs: call.arguments[differs]})[0] if differs else None) for call in self.waiting
-        ]
+from approvals.states import Choice
+from approvals.together_cards import Result, Together
+from approvals.waiting import Filters
 
 
 @never_cache
@@ -107,7 +51,18 @@ def decide(request: Request) -> HttpResponse:
         raise Http404(missing.message) from None
     except Refusal as refused:
         return _answer(request, _explained(card, refused, request), status=refused.http_status)
-    return _told(request, became, batch=batch)
+    asked = len(request.POST.getlist("item"))
+    if not wants(request, "desk-detail"):
+        return redirect("approvals:decided_together", batch)
+    return _told(request, batch, [one for one in became if one.refused], missed=asked - len(became))
+
+
+@never_cache
+@require_safe
+def result(request: Request, batch: UUID) -> HttpResponse:
+    """What became of the calls that this person decided together."""
+    reviewer(request)
+    return _told(request, batch)
 
 
 @never_cache
@@ -119,7 +74,7 @@ def undo(request: Request, batch: UUID) -> HttpResponse:
         became = together.undo_together(request.user, batch)
     except NotFound as missing:
         raise Http404(missing.message) from None
-    return _told(request, became, undone=True)
+    return _told(request, batch, [one for one in became if one.refused])
 
 
 def _card(request: Request, ids: str) -> Together:
@@ -141,25 +96,34 @@ def _explained(card: Together, refused: Refusal, request: Request) -> Together:
 
 
 def _answer(request: Request, card: Together, status: int = 200) -> HttpResponse:
+    context = {"together": card, "chosen": True, "query": _filters(request)}
     if wants(request, "desk-detail"):
-        return render(request, "together.html#card", {"together": card, "chosen": True}, status=status)
-    return page(request, queue_list(request), status, together=card, chosen=True)
+        return render(request, "together.html#card", context, status=status)
+    return page(request, queue_list(request), status, **context)
 
 
-def _told(request: Request, became: list[Became], **context: Any) -> HttpResponse:
-    """What came of each: on the card, or in the list where the page is a new one."""
+def _filters(request: Request) -> str:
+    """Those of the list beside the card, for links that lead back to it."""
+    shown = urlsplit(request.htmx.current_url or "").query if request.htmx else ""
+    return Filters.of(QueryDict(shown) if shown else request.GET).query
+
+
+def _told(request: Request, batch: UUID, left: Sequence[Became] = (), missed: int = 0) -> HttpResponse:
+    """What became of a batch. `left`: those that could not be decided, or be taken back, just now; `missed`: those
+    that the database went away from."""
+    made = Decision.objects.filter(batch=batch, by=request.user).order_by("pk")
+    calls = {call.pk: call for call in calls_of(request).filter(pk__in=made.values("call"))}
+    if not calls and not left:
+        raise Http404("You have decided nothing together like this.")
+    card = Result([calls[pk] for pk in made.values_list("call", flat=True) if pk in calls], batch, list(left))
+    if request.GET.get("seen") == card.seen:
+        return HttpResponse(status=204)
+    context: dict[str, Any] = {"result": card, "missed": missed, "chosen": True, "query": _filters(request)}
     if not wants(request, "desk-detail"):
-        return redirect("approvals:queue")
-    done = [one for one in became if one.refused is None]
-    context |= {
-        "became": became,
-        "done": len(done),
-        "left": [one for one in became if one.refused],
-        "chosen": True,
-    }
-    changed = {"calls": [str(one.call.pk) for one in became]}
+        return page(request, queue_list(request), **context)
+    changed = {"calls": [str(pk) for pk in calls]}
     return trigger_client_event(
-        render(request, "together.html#became", context), "nod:refresh", changed, after="settle"
+        render(request, "together.html#result", context), "nod:refresh", changed, after="settle"
     )
 
 

@@ -22,6 +22,7 @@ urlpatterns = [
     path("favicon.svg", attention_views.favicon, name="favicon"),
     path("together/", together_views.show, name="together"),
     path("together/decide", together_views.decide, name="decide_together"),
+    path("together/<uuid:batch>/", together_views.result, name="decided_together"),
     path("together/<uuid:batch>/undo", together_views.undo, name="undo_together"),
     path("<uuid:call_id>/", views.call, name="call"),
     path("<uuid:call_id>/look", attention_views.look, name="look"),

@@ -35,6 +35,7 @@ from approvals.models import ToolCall
 from approvals.queue_list import QueueList
 from approvals.requests import Request, as_uuid, records_of, reviewer, wants
 from approvals.states import Choice, Outcome
+from approvals.together_cards import Together
 
 MOST_CHANGED = 50  # rows fetched by themselves; for more, pages fetch the list
 
@@ -48,11 +49,17 @@ def queue(request: Request) -> HttpResponse:
     if wants(request, "queue-list"):
         return _list(request, calls)
     first = calls.next()
-    card = Card(first, request.user) if first else None
-    if wants(request, "desk-detail"):
-        context = {"card": card, "list": calls}
-        return render(request, "queue.html#detail", context) if card else HttpResponse(status=204)
-    return page(request, calls, card=card)
+    if first and (several := calls.with_others(first)):
+        return _shown(request, calls, together=Together(several, request.user))
+    return _shown(request, calls, card=Card(first, request.user) if first else None)
+
+
+def _shown(request: Request, calls: QueueList, **beside: Any) -> HttpResponse:
+    if not wants(request, "desk-detail"):
+        return page(request, calls, **beside)
+    context = {**beside, "list": calls}
+    shows = any(beside.values())
+    return render(request, "queue.html#detail", context) if shows else HttpResponse(status=204)
 
 
 def _list(request: Request, calls: QueueList) -> HttpResponse:

@@ -46,6 +46,11 @@ class Filters:
         chosen = {name: value for name, value in asdict(self).items() if value}
         return f"?{urlencode(chosen)}" if chosen else ""
 
+    @property
+    def more(self) -> str:
+        """The same behind other parameters."""
+        return self.query.replace("?", "&", 1)
+
     def but(self, **changes: str) -> Filters:
         return replace(self, **changes)
 

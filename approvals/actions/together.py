@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.contrib.auth.models import User
+from django.db import DatabaseError
 
 from approvals import permissions
 from approvals.actions import decisions, undoing
@@ -15,7 +16,7 @@ from approvals.alike import MOST, alike
 from approvals.errors import InvalidInput, NotFound, NotTrustable, Refusal
 from approvals.ids import uuid7
 from approvals.models import Decision, ToolCall
-from approvals.states import Choice
+from approvals.states import Choice, Status
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,22 @@ def decide_together(
 ) -> tuple[UUID, list[Became]]:
     """Approve or deny each of these calls. One that cannot be decided any more stops no other.
 
-    Gives the batch, for undo_together, and what came of each. Raises InvalidInput, NotFound, NotTrustable,
-    CommentRequired; nothing has changed then.
+    Gives the batch, for undo_together, and what came of each; fewer, where the database went away.
+    Raises InvalidInput, NotFound, NotTrustable, CommentRequired; nothing has changed then.
     """
     if choice == Choice.TRUST:
         raise NotTrustable("Trust is given on one call at a time. Open one of them.")
     _check(user, seen)
     decisions.check_note(comment, required=choice == Choice.DENY)
-    batch = uuid7()
-    return batch, [_became(each.call, _decision(user, each, choice, comment, batch)) for each in seen]
+    batch, became = uuid7(), []
+    for each in seen:
+        try:
+            became.append(_became(each.call, _decision(user, each, choice, comment, batch)))
+        except DatabaseError:
+            if not became:
+                raise
+            return batch, became  # what is left out was not decided; what was can be taken back
+    return batch, became
 
 
 def undo_together(user: User, batch: UUID) -> list[Became]:
@@ -67,8 +75,8 @@ def _check(user: User, seen: Sequence[Seen]) -> None:
     calls = list(permissions.visible_calls(user).filter(pk__in=ids))
     if len(calls) < len(ids):
         raise NotFound(decisions.NO_CALL)
-    # what somebody else has decided meanwhile is told call by call
-    waiting = [call for call in calls if call.decided_at is None]
+    # what waits no more, whatever became of it, is told call by call
+    waiting = [call for call in calls if call.status == Status.PENDING]
     if len(waiting) > 1 and alike(waiting) is None:
         raise InvalidInput("These calls are not alike any more. Decide them one by one.")
 

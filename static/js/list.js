@@ -148,7 +148,8 @@
       if (!ids.length) return;
       const link = bunch.querySelector(":scope > .row");
       bunch.querySelector("[data-count]").textContent = ids.length;
-      const href = ids.length === 1 ? $(`row-${ids[0]}`).querySelector(".row").getAttribute("href") : `${link.getAttribute("href").split("?")[0]}?ids=${ids.join(",")}`;
+      const more = filters().map((pair) => `&${new URLSearchParams([pair])}`).join("");
+      const href = ids.length === 1 ? $(`row-${ids[0]}`).querySelector(".row").getAttribute("href") : `${link.getAttribute("href").split("?")[0]}?ids=${ids.join(",")}${more}`;
       if (link.getAttribute("href") === href) return;
       link.setAttribute("href", href);
       link.setAttribute("hx-get", href);

@@ -113,6 +113,7 @@
   const wrote = (detail) => detail.requestConfig?.verb === "post";
   const chose = (detail) => detail.requestConfig && !detail.requestConfig.elt.getAttribute("hx-trigger");
   function warn(detail, what) {
+    if (!navigator.onLine && wrote(detail)) return nod.warn("You are offline: nothing was sent. What you typed stays here.");
     if (wrote(detail)) nod.warn(`${what} Look at the page again before you repeat it.`);
     else if (chose(detail)) nod.warn(`${what} What you see is what was there before. Try again.`);
   }

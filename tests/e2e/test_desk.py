@@ -102,7 +102,7 @@ def test_calls_that_are_alike_are_decided_together_and_taken_back(nod: System, s
     ask(sign_in, "alice", late, about)  # as like them as can be, and not on the card
     rita.wait_for_timeout(QUIET)
     rita.keyboard.press("a")
-    expect(rita.locator("#outcome")).to_contain_text("3 of 3 are as you decided")
+    expect(rita.locator("#outcome .state", has_text="approved by rita")).to_have_count(3)
     for each in to:
         expect(alice.locator(".words").last).to_contain_text(each)
     assert [sent(nod, each) for each in [*to, late]] == [1, 1, 1, 0]
@@ -120,7 +120,7 @@ def test_a_bunch_is_denied_with_one_reason(nod: System, sign_in: SignIn) -> None
     rita.keyboard.press("d")
     rita.keyboard.type("Wait for the press release.")
     rita.get_by_role("button", name="Deny these 2").click()
-    expect(rita.locator("#outcome")).to_contain_text("2 of 2 are as you decided")
+    expect(rita.locator("#outcome .state", has_text="Denied by rita")).to_have_count(2)
     expect(bob.locator(".call .call-note", has_text="Wait for the press release.")).to_have_count(2)
     assert [sent(nod, each) for each in to] == [0, 0]
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db import OperationalError
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from approvals.actions import attention, together
+from approvals.actions import attention, decisions, together
+from approvals.actions import calls as call_actions
 from approvals.actions.together import Seen
+from approvals.alike import bunches
 from approvals.errors import CommentRequired, InvalidInput, NotFound, NotTrustable, SelfApproval, TooLate
 from approvals.models import Attention, Decision, ToolCall
 from approvals.states import Choice, Status
@@ -219,11 +223,12 @@ def test_one_row_is_small_among_very_many(as_rita, alice):  # noqa: F811
 
 
 def test_others_see_who_looks(as_rita, alice, rita, remy, client):  # noqa: F811
-    call, other = ask(alice), ask(alice, session="t")
+    call, other = ask(alice), ask(alice, {"to": "x", "subject": "y"}, session="t")
     attention.look(call, remy)
     assert "remy is looking" in text(as_rita.get(QUEUE))
     attention.look(other, remy)
-    assert text(as_rita.get(QUEUE)).count("remy is looking") == 1 + 0
+    row = text(htmx(as_rita, f"{QUEUE}?changed={call.pk},{other.pk}", LIST))
+    assert row.count("remy is looking") == 1
     Attention.objects.update(at=Now() - attention.LOOKS_FOR)
     assert "is looking" not in text(as_rita.get(QUEUE))
     attention.look(other, rita)
@@ -271,7 +276,7 @@ def test_nobody_takes_their_own_request(alice, rita):
 
 
 def test_the_next_call_is_one_that_nobody_has_taken(as_rita, alice, remy):  # noqa: F811
-    first, second = ask(alice), ask(alice, session="t")
+    first, second = ask(alice), ask(alice, {"to": "x", "subject": "y"}, session="t")
     attention.take(first.pk, remy)
     assert f'id="card" data-call="{second.pk}"' in text(as_rita.get(QUEUE))
     attention.take(second.pk, remy)
@@ -380,6 +385,105 @@ def test_they_are_taken_back_together(alice, rita, remy):
     assert [call.status for call in fresh(calls)] == [Status.STARTED, Status.PENDING, Status.PENDING]
 
 
+def test_the_card_of_a_bunch_tells_of_what_it_decides(as_rita, alice, remy):  # noqa: F811
+    """Not of a call in its address that is decided, or is of another tool."""
+    decoy = ask(alice, {**MAIL, "body": "Lunch?"}, session="d")
+    desk.approve(decoy, remy)
+    files = [
+        ask(alice, {"paths": [name]}, tool="delete_files", session=name, risk="high", policy="Files")
+        for name in ("everything", "everything.bak")
+    ]
+    address = f"/approvals/together/?ids={','.join(keys(decoy, *files))}"
+    assert "Approve these" not in text(htmx(as_rita, address, "desk-detail"))  # lists are not short
+    notes = [
+        ask(alice, {**MAIL, "subject": name}, session=name, policy="Other", risk="high")
+        for name in ("a", "b")
+    ]
+    card = text(htmx(as_rita, f"/approvals/together/?ids={','.join(keys(decoy, *notes))}", "desk-detail"))
+    assert "Approve these 2" in card
+    assert "High risk" in card
+    assert "Asks because of <b>Other</b>" in card
+    assert "Lunch?" not in card
+    assert "what is in it?" in card
+
+
+def test_an_edit_of_one_of_them_is_not_told_of_the_others(as_rita, alice, remy):  # noqa: F811
+    calls = mails(alice)
+    desk.approve(calls[0], remy, arguments={**calls[0].arguments, "body": "Edited."})
+    card = text(htmx(as_rita, f"/approvals/together/?ids={','.join(keys(*calls))}", "desk-detail"))
+    assert "Edited." not in card
+    assert "what is in it?" in card
+
+
+def test_one_that_was_cancelled_stops_no_other(alice, rita):
+    calls = mails(alice)
+    call_actions.cancel(ToolCall.objects.filter(pk=calls[0].pk), "alice")
+    _, became = together.decide_together(rita, seen(*calls), Choice.APPROVE)
+    assert [one.refused and one.refused.code for one in became] == ["already_decided", None, None]
+
+
+def test_what_was_decided_before_the_database_went_away_can_be_taken_back(alice, rita, monkeypatch):
+    calls, decide = mails(alice), decisions.decide
+
+    def breaks(call_id, *rest):
+        if call_id == calls[1].pk:
+            raise OperationalError("gone")
+        return decide(call_id, *rest)
+
+    monkeypatch.setattr(decisions, "decide", breaks)
+    batch, became = together.decide_together(rita, seen(*calls), Choice.APPROVE)
+    assert [one.call.pk for one in became] == [calls[0].pk]
+    assert [one.refused for one in together.undo_together(rita, batch)] == [None]
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        {"body": "key AKIAIOSFODNN7EXAMPLE"},
+        {"password": "hunter2"},
+        {"body": "see https://bank.example@evil.example/x"},
+        {"body": "x" * 30_000},
+        {f"name {number}": "x" for number in range(40)},
+    ],
+    ids=["secret", "named secret", "misleading address", "long", "many"],
+)
+def test_what_takes_more_than_a_glance_is_never_decided_in_bulk(as_rita, alice, rita, argument):  # noqa: F811
+    calls = [ask(alice, {**MAIL, **argument}, session=f"s{number}") for number in range(2)]
+    assert "data-bunch" not in text(as_rita.get(QUEUE))
+    with pytest.raises(InvalidInput):
+        together.decide_together(rita, seen(*calls), Choice.APPROVE)
+
+
+def test_many_calls_with_many_arguments_are_listed_at_once(alice):
+    for number in range(60):
+        arguments = {f"name {key}": f"{number} {key}" for key in range(30)}
+        ask(alice, arguments, session=f"s{number}")
+    began = time.process_time()
+    bunches(list(ToolCall.objects.all()))
+    assert time.process_time() - began < 1  # 0.1 s; comparing each with each took a hundred times that
+
+
+def test_filters_stay_while_a_bunch_is_looked_at(as_rita, alice):  # noqa: F811
+    calls = mails(alice)
+    ids = ",".join(keys(*calls))
+    assert f"?ids={ids}&amp;tool=send_email" in text(as_rita.get(f"{QUEUE}?tool=send_email"))
+    page = text(as_rita.get(f"/approvals/together/?ids={ids}&tool=send_email"))
+    assert 'class="back" href="/approvals/?tool=send_email"' in page
+
+
+def test_the_queue_opens_with_the_bunch_that_comes_first(as_rita, alice):  # noqa: F811
+    mails(alice)
+    assert "Approve these 3" in text(as_rita.get(QUEUE))
+
+
+def test_a_denial_offers_undo_only_while_the_agent_waits_for_more(as_rita, alice):  # noqa: F811
+    alone = ask(alice, run="r1")
+    assert b"undo-form" not in decide(as_rita, alone, "deny", htmx=True, comment="No.").content
+    first = ask(alice, run="r2", session="t")
+    ask(alice, run="r2", session="t")
+    assert b"undo-form" in decide(as_rita, first, "deny", htmx=True, comment="No.").content
+
+
 def test_the_form_of_a_bunch_works_without_a_script(as_rita, alice):  # noqa: F811
     calls = mails(alice)
     items = [f"{call.pk}:{call.version}:{call.digest}" for call in calls]
@@ -388,7 +492,10 @@ def test_the_form_of_a_bunch_works_without_a_script(as_rita, alice):  # noqa: F8
     assert refused.status_code == 422
     assert "Say why" in text(refused)
     assert as_rita.post(address, {"choice": "approve", "item": [*items, "x:1:y"]}).status_code == 422
-    assert as_rita.post(address, {"choice": "approve", "item": items}).status_code == 302
+    done = as_rita.post(address, {"choice": "approve", "item": items}, follow=True)
+    assert text(done).count("Approved by rita") >= 3
+    shown = re.findall(r'hx-get="(/approvals/together/[0-9a-f-]+/\?seen=[0-9a-f]+)"', text(done))
+    assert htmx(as_rita, shown[0], "desk-detail").status_code == 204
     assert [call.status for call in fresh(calls)] == [Status.APPROVED] * 3
 
 
@@ -401,11 +508,11 @@ def test_the_result_says_what_came_of_each(as_rita, alice, remy):  # noqa: F811
         reverse("approvals:decide_together"), {"choice": "approve", "item": items}, headers=headers
     )
     html = text(answer)
-    assert "2 of 3 are as you decided" in html
+    assert html.count("Approved by rita") == 2
     assert "remy denied this before you." in html
     [undo] = re.findall(r'action="(/approvals/together/[0-9a-f-]+/undo)"', html)
     back = text(as_rita.post(undo, headers=headers))
-    assert "2 of 2 wait again" in back
+    assert back.count("waits again") == 2
 
 
 def test_the_icon_of_the_tab_holds_a_number(as_rita):  # noqa: F811

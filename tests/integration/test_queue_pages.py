@@ -173,7 +173,7 @@ def test_it_says_that_nothing_waits(as_rita):
 
 
 def test_it_lists_the_oldest_first_and_shows_it(as_rita, alice):
-    first, second = ask(alice), ask(alice)
+    first, second = ask(alice), ask(alice, {**MAIL, "to": "x@example.com", "subject": "Other"})
     html = text(as_rita.get(QUEUE))
     assert html.index(f"row-{first.pk}") < html.index(f"row-{second.pk}")
     assert f'id="card" data-call="{first.pk}"' in html

@@ -13,6 +13,7 @@ MAIL = {"to": "dev@example.com", "subject": "Launch", "body": "On Thursday.\nBes
 
 def call(arguments=MAIL, **fields):
     fields = {"tool": "send_email", "agent": "assistant", "requested_by_id": 1, "risk": "medium", **fields}
+    fields.setdefault("digest", uuid4().hex)
     fields.setdefault("terms", {"groups": ["reviewers"]})
     return ToolCall(pk=uuid4(), arguments=arguments, status=Status.PENDING, groups="|reviewers|", **fields)
 

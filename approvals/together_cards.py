@@ -1,0 +1,118 @@
+"""Cards of several calls: those that can be decided together, and those that were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.utils.safestring import SafeString
+
+from approvals import permissions
+from approvals.actions.edits import schema_of
+from approvals.actions.together import Became
+from approvals.alike import Bunch, alike
+from approvals.cards import Card, undo_may_help
+from approvals.errors import Refusal
+from approvals.lists import ListRow, desk_rows
+from approvals.models import ToolCall
+from approvals.presentation import Row, mark, rows
+from approvals.states import Status
+from approvals.wording import State, state
+
+
+@dataclass
+class Together:
+    """The card of several calls."""
+
+    calls: list[ToolCall]
+    user: User
+    form: str = ""
+    comment: str = ""
+    field_error: str = ""
+    notice: str = ""
+
+    @property
+    def first(self) -> ToolCall:
+        """Whose tool, policy and person the card tells: one of those that it would decide, if it would decide any."""
+        return (self.bunch.calls if self.bunch else self.waiting or self.calls)[0]
+
+    @property
+    def ids(self) -> str:
+        return ",".join(str(call.pk) for call in self.calls)
+
+    @property
+    def seen(self) -> str:
+        """Changes whenever the card would look different."""
+        shown = [(str(call.pk), call.version, call.status, call.approvals) for call in self.calls]
+        return sha256(repr(shown).encode()).hexdigest()[:16]
+
+    @cached_property
+    def waiting(self) -> list[ToolCall]:
+        return [call for call in self.calls if call.status == Status.PENDING]
+
+    @cached_property
+    def bunch(self) -> Bunch | None:
+        """Those that still wait, where they belong together."""
+        return alike(self.waiting) if len(self.waiting) > 1 else None
+
+    @cached_property
+    def refusal(self) -> Refusal | None:
+        return next(filter(None, (permissions.refusal(self.user, call) for call in self.waiting)), None)
+
+    @property
+    def same(self) -> list[Row]:
+        """The arguments that are the same in all of them."""
+        differs = self.bunch.differs if self.bunch else ""
+        shared = {name: value for name, value in self.first.arguments.items() if name != differs}
+        properties = schema_of(self.first.tool).get("properties", {})
+        return rows(shared, properties if isinstance(properties, dict) else ())
+
+    @property
+    def members(self) -> list[tuple[ListRow, Row | None]]:
+        """Each call, with the argument in which it differs."""
+        differs = self.bunch.differs if self.bunch else ""
+        return [
+            (row, rows({differs: row.call.arguments[differs]})[0] if differs else None)
+            for row in desk_rows(self.waiting, self.user)
+        ]
+
+    @property
+    def who_may(self) -> str:
+        return Card(self.first, self.user).who_may
+
+    @property
+    def prompt(self) -> SafeString:
+        """What the person wrote, where that is the same for all."""
+        written = {call.prompt for call in self.waiting}
+        return mark(written.pop() if len(written) == 1 else "")
+
+
+@dataclass
+class Result:
+    """The calls of a batch as they are by now."""
+
+    calls: list[ToolCall]
+    batch: UUID
+    left: list[Became]
+
+    @property
+    def told(self) -> list[tuple[ToolCall, State]]:
+        return [(call, state(call)) for call in self.calls]
+
+    @property
+    def seen(self) -> str:
+        return sha256(
+            repr([(str(call.pk), call.version, call.status) for call in self.calls]).encode()
+        ).hexdigest()[:16]
+
+    @cached_property
+    def decided(self) -> list[ToolCall]:
+        """Those of which the decision stands."""
+        return [call for call in self.calls if call.status != Status.PENDING]
+
+    @cached_property
+    def undoable(self) -> int:
+        return sum(undo_may_help(call) for call in self.decided)
