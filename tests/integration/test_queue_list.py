@@ -20,7 +20,7 @@ from approvals.errors import CommentRequired, InvalidInput, NotFound, NotTrustab
 from approvals.models import Attention, Decision, ToolCall
 from approvals.states import Choice, Status
 from tests import desk
-from tests.integration.test_queue_pages import MAIL, QUEUE, as_rita, ask, htmx, page_of, text  # noqa: F401
+from tests.integration.test_queue_pages import MAIL, QUEUE, as_rita, ask, decide, htmx, page_of, text  # noqa: F401
 
 LIST = "queue-list"
 
