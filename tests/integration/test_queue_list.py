@@ -476,11 +476,12 @@ def test_the_queue_opens_with_the_bunch_that_comes_first(as_rita, alice):  # noq
     assert "Approve these 3" in text(as_rita.get(QUEUE))
 
 
-def test_a_denial_offers_undo_only_while_the_agent_waits_for_more(as_rita, alice):  # noqa: F811
-    alone = ask(alice, run="r1")
+def test_a_denial_offers_undo_only_while_the_agent_waits_for_more(as_rita, alice, model):  # noqa: F811
+    model.play(desk.asks(), "Done.", [desk.asks(), desk.asks(subject="Another")], "Done.")
+    alone = desk.pending(desk.chat(alice))
     assert b"undo-form" not in decide(as_rita, alone, "deny", htmx=True, comment="No.").content
-    first = ask(alice, run="r2", session="t")
-    ask(alice, run="r2", session="t")
+    desk.work()
+    first, _ = desk.calls(desk.chat(alice))
     assert b"undo-form" in decide(as_rita, first, "deny", htmx=True, comment="No.").content
 
 
