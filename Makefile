@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ON_POSTGRESQL := tests/integration $(foreach name,processes up bedrock bedrock_journey postgres sso,--ignore tests/integration/test_$(name).py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench chaos mutants lock clean
+.PHONY: help run demo test check bench chaos screens mutants lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -56,6 +56,10 @@ bench: .venv/requirements-dev.stamp ## measure; tables here, JSON under var/benc
 chaos: .venv/requirements-dev.stamp ## break it in every known place, on both databases (an hour or two); SEEDS=2 for less
 	@$(PYTHON) -m tests.chaos --seeds $${SEEDS:-20}
 	@$(PYTHON) -m tests.chaos.outages
+
+screens: export DEBUG = 1
+screens: .venv/requirements-dev.stamp ## pictures of every page in its states, under var/screens/ (a few minutes)
+	@$(PYTHON) -m tests.screens var/screens
 
 mutants: export DEBUG = 1
 mutants: .venv/requirements-dev.stamp ## take each promise out of the code in turn: do the tests notice? (20 minutes)

@@ -77,7 +77,7 @@ def _system() -> Iterator[System]:
             yield system
 
 
-def _asked(system: System, count: int, first: int = 0) -> None:
+def ask_many(system: System, count: int, first: int = 0) -> None:
     """So many more calls wait for people; made in a process of its own."""
     command = [sys.executable, "-m", "bench.desk", str(count), str(first)]
     subprocess.run(command, env=system.env, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
@@ -133,7 +133,7 @@ def _reviewer(browser: Browser, system: System) -> BrowserContext:
 
 def _size(browser: Browser, count: int) -> tuple[Row, Row]:
     with _system() as system:
-        _asked(system, count)
+        ask_many(system, count)
         context = _reviewer(browser, system)
         _open(context)  # scripts and styles are read once
         rounds = [_open(context) for _ in range(ROUNDS)]

@@ -29,14 +29,19 @@ class Subject(NamedTuple):
 
 def subject(hostile: Hostile) -> Subject:
     value = hostile.value
-    long = len(json.dumps(value)) > LONG / 4
+    long = _size(value) > LONG
     if hostile.keys:
         return Subject(hostile.name, f"names {len(value)}", "make_note", value, WORDS)
-    if hostile.text and value.strip() and not long:
+    if hostile.text and value.strip() and _size(everywhere(value)) < LONG:
         return Subject(hostile.name, "text", "send_email", everywhere(value), value)
     kind = f"value {'long' if long else ''}"
     arguments = {"to": "dev@example.com", "subject": "Launch", "value": value}
     return Subject(hostile.name, kind, "send_email", arguments, value if hostile.text and long else WORDS)
+
+
+def _size(value: Any) -> int:
+    """Bytes, nearly as Nod counts them; no value of the corpus is near the limit."""
+    return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 def everywhere(text: str) -> dict[str, Any]:
@@ -157,7 +162,11 @@ def _ask(family: str, one: Subject, asker: Any, judge: Any) -> dict[str, str]:
     title = storable(one.words)[:200]
     session = Session.objects.create(user=asker, agent=Agent.objects.get(slug="assistant"), title=title)
     run = Run.objects.create(session=session, status=RunStatus.WAITING)
-    small = {"to": "dev@example.com"} if "long" in one.kind or len(one.arguments) > 100 else one.arguments
+    small = (
+        {"to": "dev@example.com"}
+        if _size(one.arguments) > LONG or len(one.arguments) > 100
+        else one.arguments
+    )
     inputs = {"pending": one.arguments, "denied": {**small, "nr": 1}, "done": {**small, "nr": 2}}
     uses = [
         {"toolUse": {"toolUseId": use, "name": one.tool, "input": given}} for use, given in inputs.items()

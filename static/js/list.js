@@ -168,7 +168,7 @@
     const count = held.size;
     if (count && $("held").hidden) nod.say(count === 1 ? "One new call" : `${count} new calls`);
     $("held").hidden = !count;
-    $("held-text").textContent = count === 1 ? "1 new call" : `${count} new calls`;
+    if (count) $("held-text").textContent = count === 1 ? "1 new call" : `${count} new calls`;
   }
   $("queue-list").addEventListener("mouseleave", () => {
     tidy();

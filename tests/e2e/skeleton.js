@@ -14,7 +14,7 @@
   };
   const lines = [];
   const walk = (element, depth) => {
-    if (element.dataset?.value === "about") return;
+    if (element.dataset?.value === "about" || element.matches("#alike, #held")) return; // what else there is on the desk
     if (element.dataset?.value !== undefined) return lines.push(`${depth}VALUE`);
     const names = [...element.attributes].filter(({ name }) => !IGNORED.has(name)).map(attribute).sort();
     lines.push(`${depth}${element.localName} ${names.join(" ")}`);

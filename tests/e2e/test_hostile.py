@@ -48,7 +48,7 @@ ROWS = f"""(known) => {{
   const skeleton = {SKELETON};
   const holders = [...document.querySelectorAll("li [data-value], tr [data-value]")];
   const rows = new Set(holders.filter((one) => !one.closest("#card")).map((one) => one.closest("li, tr")));
-  return [...rows].map((row) => [known.find((call) => row.innerHTML.includes(call)), skeleton(row)]);
+  return [...rows].filter((row) => !row.matches(".bunch")).map((row) => [known.find((call) => row.innerHTML.includes(call)), skeleton(row)]);
 }}"""
 DONE_TO = 3  # each third is looked at on the card of a call that is done, too; the chat shows all of them
 GONE_TO = 9  # each eighth page is gone to by its address, the others come by htmx
@@ -228,8 +228,8 @@ def test_a_row_of_a_list_stays_as_it_is(hostile_desk: Desk, family: str) -> None
             plain = references.setdefault(where, {})
             plain |= {key: row["lines"] for key, row in rows if key[0] not in kinds}
             for (name, place), row in rows:
-                if name not in kinds:
-                    continue
+                if name not in kinds or (kinds[name], place) not in plain:
+                    continue  # few of the calls that were decided lately are listed beside those that wait
                 looked_at.setdefault(where, set()).add(name)
                 assert row["lines"] == plain[kinds[name], place], f"{path} {name}"
                 if path == "/approvals/":
