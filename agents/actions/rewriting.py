@@ -27,7 +27,7 @@ class NotLast(Refusal):
 def editable(session: Session) -> Message | None:
     """The last message that its user wrote, which is the one that can be written anew."""
     rows = session.messages.filter(role="user", superseded=False, note=False).order_by("-seq")
-    return next((row for row in rows[:20] if row.text), None)
+    return next((row for row in rows[:20] if row.written), None)
 
 
 @audit.audited(durable=True)

@@ -6,6 +6,7 @@ import pytest
 from django.urls import reverse
 
 from agents.actions import conversations, rewriting, runs
+from agents.actions.attachments import Attachment
 from agents.actions.conversations import Busy
 from agents.actions.rewriting import NotLast
 from agents.states import RunStatus
@@ -61,6 +62,36 @@ def test_what_ran_stays_in_the_ledger_and_is_told(model, alice, rita):
     assert role == "user" and texts[-1] == "Mail nobody"
     assert texts[0].startswith("Note from Nod: ") and "What ran stays done" in texts[0]
     assert "send_email" in texts[0] and "Email sent to dev@example.com" in texts[0]
+
+
+def test_reviewers_see_what_the_person_wrote_and_no_note(model, alice, rita):
+    model.play(asks(), "Sent.", asks(to="other@example.com"))
+    session = chat(alice, "Mail dev@example.com")
+    approve(pending(session), rita)
+    work()
+    rewrite(session, "Never mail anyone outside")
+    work()
+    assert pending(session).prompt == "Never mail anyone outside"
+
+
+def test_nor_results_or_names_of_files(model, alice):
+    model.play(asks(), asks(to="other@example.com"))
+    session = chat(alice, "Mail them")
+    runs.stop(last_run(session), "alice")
+    conversations.post(session, "Why not?", files=[Attachment("a.txt", b"a")])
+    runs.stop(last_run(session), "alice")
+    rewrite(session, "Go on")
+    work()
+    assert pending(session).prompt == "Go on"
+
+
+def test_a_run_that_tries_again_has_no_words_of_its_own(model, alice):
+    model.play(asks(), asks(to="other@example.com"))
+    session = chat(alice, "Mail them")
+    runs.stop(last_run(session), "alice")
+    conversations.retry(session)
+    work()
+    assert pending(session).prompt == ""
 
 
 def test_it_can_be_done_again_and_again(model, alice):
