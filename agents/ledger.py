@@ -252,6 +252,7 @@ class LedgerGate:
             timeout=registry.catalogue()[call.tool].timeout,
             handle=call,
             edited=call.proposed is not None,
+            session=call.session,
             key=calls.idempotency_key(call),
         )
 

@@ -59,6 +59,25 @@ def test_it_stores_names_and_shows(as_alice, session, model):
     assert model.told() == ["One\n"]
 
 
+def test_other_chats_do_not_get_it(as_alice, session, model, alice, bob):
+    send(as_alice, session, file(data=b"Salaries"))
+    [path] = there()
+    model.play("Thanks.")
+    work()
+    for user in (bob, alice):
+        model.play(
+            Use("list_files", {}),
+            Use("list_files", {"folder": "attached"}),
+            Use("read_file", {"path": path}),
+            "So.",
+        )
+        results = [call.result for call in desk.calls(chat(user, "What did others attach?"))]
+        told = [block["text"] for result in results for block in result]
+        assert "notes.txt" in told[0] and "attached" not in told[0]
+        assert told[1] == "There are no files."
+        assert told[2] == f"The tool failed: {path} belongs to another chat."
+
+
 def test_it_reads_what_it_takes(as_alice, session, model):
     send(as_alice, session, file(data=b"x" * attachments.LARGEST))
     [path] = there()
