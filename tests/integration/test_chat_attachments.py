@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError, connection
 from django.urls import reverse
 
-from agents.actions import attachments
+from agents.actions import attachments, conversations
 from agents.actions.attachments import Attachment
 from agents.models import Message, Session
 from agents.tools.workspace import root
@@ -164,6 +165,22 @@ def test_a_message_that_is_refused_leaves_no_files(as_alice, session):
     assert send(as_alice, session, file("more.md"), text="Impatient").status_code == 409
     assert send(as_alice, session, file("more.md"), text=" ").status_code == 422
     assert len(there()) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("new", [True, False])
+def test_a_commit_that_fails_leaves_no_files(as_alice, alice, session, monkeypatch, new):
+    def fail():
+        raise OperationalError("no commit")
+
+    monkeypatch.setattr(connection, "commit", fail)
+    with pytest.raises(OperationalError):
+        if new:
+            conversations.open_with(alice, "assistant", "Read this", [Attachment("a.txt", b"a")])
+        else:
+            conversations.post(session, "Read this", files=[Attachment("a.txt", b"a")])
+    monkeypatch.undo()
+    assert there() == [] and Session.objects.count() == 1 and session.messages.count() == 2
 
 
 def test_no_link_leads_out_of_the_workspace(as_alice, session, tmp_path):
