@@ -11,21 +11,28 @@ from django.http import QueryDict
 
 from approvals import permissions
 from approvals.actions.decisions import Ruling
+from approvals.desk_page import INCOMPLETE
 from approvals.errors import InvalidInput
 from approvals.models import ToolCall
+from approvals.secrecy import secrets_in
+from approvals.sizes import too_long
 from approvals.states import Choice, Status
 from approvals.wording import approvers
-
-INCOMPLETE = "The form was not complete. Reload the page and decide again."
-LARGEST = 64_000  # characters of arguments; more than that is read on the desk
 
 
 @dataclass(frozen=True)
 class Inline:
-    """What a chat offers. `here`: approve and deny; otherwise a link to the desk, where the person may open it."""
+    """What a chat offers: approve and deny, unless `elsewhere` says why that is done on the desk.
 
-    here: bool
+    `desk`: the person may open the call there.
+    """
+
+    elsewhere: str
     desk: bool
+
+    @property
+    def here(self) -> bool:
+        return not self.elsewhere
 
 
 def offers(user: User, calls: Iterable[ToolCall]) -> dict[UUID, Inline]:
@@ -40,10 +47,16 @@ def _may(user: User, call: ToolCall) -> bool:
 
 
 def _offer(user: User, call: ToolCall) -> Inline:
-    asks_more = bool(call.term("confirm") or call.term("justify"))
-    return Inline(
-        here=not asks_more and len(str(call.arguments)) <= LARGEST, desk=permissions.may_see(user, call)
-    )
+    return Inline(_elsewhere(call), desk=permissions.may_see(user, call))
+
+
+def _elsewhere(call: ToolCall) -> str:
+    """Why it takes the desk: the chat shows no secrets, and asks for nothing but a click."""
+    if call.term("confirm") or call.term("justify"):
+        return "It asks for more than a click."
+    if too_long(call.arguments):
+        return "It is too long to be approved."
+    return "Some of it is hidden here." if secrets_in(call.arguments) else ""
 
 
 def ruling(form: QueryDict) -> Ruling:

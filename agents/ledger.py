@@ -252,6 +252,7 @@ class LedgerGate:
             timeout=registry.catalogue()[call.tool].timeout,
             handle=call,
             edited=call.proposed is not None,
+            session=call.session,
             key=calls.idempotency_key(call),
         )
 
@@ -360,9 +361,9 @@ class LedgerGate:
 
     @cached_property
     def _prompt(self) -> str:
-        """What the person wrote that this run answers."""
-        asked = Message.objects.filter(run=self.run, role="user").order_by("seq").first()
-        return asked.text if asked else ""
+        """What the person wrote that this run answers. Results and a note may stand before it."""
+        first = Message.objects.filter(run=self.run).order_by("seq")[:3]
+        return next((message.written for message in first if message.written), "")
 
     def _this_turn(self) -> int:
         """The number that the message which asks has, or will have once it is stored."""

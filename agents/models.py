@@ -126,7 +126,7 @@ class Run(models.Model):
 
 
 class Message(models.Model):
-    """One message of a session; rows are only ever added. `content`: Converse content blocks.
+    """One message of a session. `content`: Converse content blocks. Rows are added, and only `superseded` changes.
 
     `superseded`: its user wrote something else instead, so the model does not get it any more. `note`: Nod tells the
     model something; the user did not write it. `files`: what the user attached, as paths in the workspace.
@@ -152,6 +152,14 @@ class Message(models.Model):
     @property
     def text(self) -> str:
         return "\n".join(block["text"] for block in self.content if "text" in block)
+
+    @property
+    def written(self) -> str:
+        """What its user wrote: no results, no note of Nod's, and not the line that names their files."""
+        if self.role != "user" or self.note:
+            return ""
+        content = self.content[:-1] if self.files else self.content
+        return "\n".join(block["text"] for block in content if "text" in block)
 
     def tool_uses(self) -> list[dict[str, Any]]:
         return [block["toolUse"] for block in self.content if "toolUse" in block]

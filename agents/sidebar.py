@@ -9,12 +9,17 @@ from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Length
 
 from agents.models import Message, Run, Session
 from approvals.fields import storable
 
 LISTED = 100
-LOOKED_AT = 5_000  # messages of a search; the newest
+CHUNK = 20  # messages that a search has in memory at once
+LOOKED_AT = 2_000  # messages of a search; the newest
+LONGEST = (
+    250_000  # characters of a message, as JSON, that a search looks at: results of tools are longer at times
+)
 MAX_QUERY = 200
 
 
@@ -48,7 +53,18 @@ def _with_state(rows: QuerySet[Session]) -> QuerySet[Any]:
 def _saying(user: User, query: str) -> set[UUID]:
     """The sessions in whose messages the words stand. The database looks through their JSON; what it finds is read."""
     escaped = json.dumps(query)[1:-1]  # as JSON has it in the column
-    found = Message.objects.filter(session__user=user, note=False, content__icontains=escaped)
-    wanted = query.casefold()
-    rows = found.order_by("-pk").only("session_id", "content")[:LOOKED_AT]
-    return {row.session_id for row in rows if wanted in row.text.casefold()}
+    matching = (
+        Message.objects.filter(session__user=user, note=False, content__icontains=escaped)
+        .alias(length=Length("content"))
+        .filter(length__lte=LONGEST)
+        .order_by("-pk")
+        .only("session_id", "content")
+    )
+    wanted, found = query.casefold(), set[UUID]()
+    rows = list(matching[:CHUNK])
+    for _ in range(LOOKED_AT // CHUNK):
+        found |= {row.session_id for row in rows if wanted in row.text.casefold()}
+        if len(rows) < CHUNK or len(found) >= LISTED:
+            break
+        rows = list(matching.filter(pk__lt=rows[-1].pk).exclude(session_id__in=found)[:CHUNK])
+    return found

@@ -286,7 +286,7 @@ def _conversation(found: Session, before: str, user: User) -> dict[str, Any]:
 
 def _written(message: Message) -> bool:
     """By the person, and standing."""
-    return message.role == "user" and not message.superseded and not message.note and bool(message.text)
+    return not message.superseded and bool(message.written)
 
 
 def _questions(found: Session, messages: list[Message]) -> QuerySet[Question]:

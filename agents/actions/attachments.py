@@ -1,7 +1,7 @@
 """Text files that people attach to a message. They go into the workspace, where agents' file tools read them.
 
-The workspace is one folder for all agents and all chats: each chat has a folder of its own in it, which is an order,
-not a wall. Nothing that is there is overwritten, and no link is followed.
+Each chat has a folder of its own in it, and tools that run for another chat are not let in (agents/tools/workspace.py).
+Nothing that is there is overwritten, and no link is followed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from agents.models import Session
 from agents.tools.registry import ToolError
-from agents.tools.workspace import resolve, root
+from agents.tools.workspace import attached, located, root
 from approvals.deception import tricks
 from approvals.errors import InvalidInput
 
@@ -44,7 +44,7 @@ def stored(session: Session, files: Sequence[Attachment]) -> Iterator[list[str]]
     paths: list[str] = []
     try:
         for each in files:
-            paths.append(_write(_folder(session), each))
+            paths.append(_write(attached(session.key), each))
         yield paths
     except BaseException:
         for path in paths:
@@ -86,10 +86,6 @@ def clean(name: str) -> str:
     return f"{stem}{dot}{ending}" if dot else f"{stem}.txt"
 
 
-def _folder(session: Session) -> str:
-    return f"attached/{session.pk.hex[-12:]}"
-
-
 def _write(folder: str, file: Attachment) -> str:
     """Under a name that nothing has yet."""
     stem, _, ending = clean(file.name).rpartition(".")
@@ -103,7 +99,7 @@ def _write(folder: str, file: Attachment) -> str:
 def _write_new(path: str, data: bytes) -> bool:
     """False where something is there already, be it a link."""
     try:
-        place = resolve(path)
+        place = located(path)
         _make(place.parent)
         handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     except FileExistsError:
@@ -116,7 +112,7 @@ def _write_new(path: str, data: bytes) -> bool:
 
 
 def _make(folder: Path) -> None:
-    """`resolve` has followed what links there are on the way; a folder that is one all the same is refused."""
+    """`located` has followed what links there are on the way; a folder that is one all the same is refused."""
     folder.mkdir(parents=True, exist_ok=True)
     if Path(os.path.realpath(folder)) != folder:
         raise ToolError("a folder on the way is a link.")

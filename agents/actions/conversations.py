@@ -36,23 +36,32 @@ class AgentInactive(Refusal):
     code, http_status = "agent_inactive", 409
 
 
-@transaction.atomic(durable=True)
 def open_with(user: User, agent_slug: str, text: str, files: Sequence[Attachment] = ()) -> Session:
     """A new session and its first message, or neither."""
-    session = begin(user, agent_slug)
+    session = _unsaved(user, agent_slug)
     checked(text)
-    with stored(session, files) as paths:
+    with (
+        stored(session, files) as paths,
+        transaction.atomic(durable=True),
+    ):  # a failing commit takes them back
+        session.save(force_insert=True)
         _post(session, text, "", paths)
     return session
 
 
 def begin(user: User, agent_slug: str) -> Session:
     """A new session with an active agent. Raises NotFound."""
+    session = _unsaved(user, agent_slug)
+    session.save(force_insert=True)
+    return session
+
+
+def _unsaved(user: User, agent_slug: str) -> Session:
     agent = Agent.objects.filter(slug=storable(agent_slug), active=True).first()
     if agent is None:
         known = ", ".join(Agent.objects.filter(active=True).values_list("slug", flat=True)) or "none yet"
         raise NotFound(f"There is no agent “{agent_slug}”. Agents: {known}.")
-    return Session.objects.create(user=user, agent=agent)
+    return Session(user=user, agent=agent)
 
 
 def post(session: Session, text: str, idempotency_key: str = "", files: Sequence[Attachment] = ()) -> Run:

@@ -5,7 +5,7 @@ Rows stay, marked as superseded: the model gets them no more, people can open th
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from typing import Any
 
 from agents.actions import conversations
@@ -16,7 +16,6 @@ from approvals.models import ToolCall
 from approvals.states import Status
 
 NOTE = "Note from Nod: "
-SHOWN = 300  # characters of arguments and results, each
 OPEN = (Status.PENDING, Status.APPROVED, Status.STARTED, Status.UNKNOWN)
 
 
@@ -27,7 +26,7 @@ class NotLast(Refusal):
 def editable(session: Session) -> Message | None:
     """The last message that its user wrote, which is the one that can be written anew."""
     rows = session.messages.filter(role="user", superseded=False, note=False).order_by("-seq")
-    return next((row for row in rows[:20] if row.text), None)
+    return next((row for row in rows[:20] if row.written), None)
 
 
 @audit.audited(durable=True)
@@ -71,23 +70,18 @@ def _results(before: Message) -> list[dict[str, Any]]:
 
 
 def _note(calls: list[ToolCall]) -> str:
-    """What the model is told of the calls that it cannot see any more."""
+    """What the model is told of the calls that it cannot see any more: Nod's own words alone.
+
+    Arguments, results and reasons are texts of others, which would have the user's authority in a user's message.
+    """
+    made = Counter((call.tool, Status(call.status).label.lower()) for call in calls)
     lines = [
         f"{NOTE}the user wrote their last message anew. Before that, these calls were made. "
-        "What ran stays done; do not repeat it unless you are asked to.",
+        "What ran stays done; do not repeat it unless you are asked to. The arguments and results stand in the "
+        "user's chat; ask for them if they matter.",
         *(
-            f"- {call.tool} {_short(json.dumps(call.arguments, ensure_ascii=False))}: {_told(call)}"
-            for call in calls
+            f"- {tool}: {status}{f', {times} times' if times > 1 else ''}"
+            for (tool, status), times in made.items()
         ),
     ]
     return "\n".join(lines)
-
-
-def _told(call: ToolCall) -> str:
-    _, content = conversations.outcome(call)
-    return _short(" ".join(block.get("text") or json.dumps(block.get("json", "")) for block in content))
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"

@@ -30,7 +30,14 @@ from agents.providers.problems import ModelProblem, explain
 from agents.runtimes import port
 from agents.runtimes.clocks import NEVER, Deadline
 from agents.runtimes.threads import in_thread
-from agents.tools.registry import InvalidArguments, Tool, ToolError, catalogue, idempotency_key_is
+from agents.tools.registry import (
+    InvalidArguments,
+    Tool,
+    ToolError,
+    catalogue,
+    idempotency_key_is,
+    session_is,
+)
 
 logger = logging.getLogger("nod.runtime")
 
@@ -131,7 +138,11 @@ def effect(gate: port.Gate) -> Callable[..., AsyncGenerator[Any, None]]:
 async def _run(gate: port.Gate, started: port.Started, context: Any, next_fn: Any) -> port.Settled | port.Ask:
     changed = context.replace(tool_use={**context.tool_use, "input": started.arguments})
     try:
-        with idempotency_key_is(started.key), _started_by(started.start_by):
+        with (
+            session_is(started.session),
+            idempotency_key_is(started.key),
+            _started_by(started.start_by),
+        ):
             event = await asyncio.wait_for(_last(next_fn(changed)), started.timeout)
     except TimeoutError:
         return await gate.lose(started, timed_out=True)

@@ -56,6 +56,7 @@ class Started:
     handle: Any
     edited: bool = False
     start_by: Deadline = NEVER  # later than this, somebody else may have settled it
+    session: str = ""  # tools see what belongs to it, and nothing of other sessions
     key: str = ""  # stays the same when the call is started again after a crash; for idempotent tools
 
 

@@ -1,12 +1,9 @@
 """The names of the files in the workspace."""
 
-import os
-from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 from agents.tools.registry import ToolError, tool
-from agents.tools.workspace import resolve, root
+from agents.tools.workspace import files, resolve, root
 
 LIMIT = 500  # files in one answer
 
@@ -21,17 +18,10 @@ def list_files(folder: str = "") -> str:
     place = root() if folder.strip() in ("", ".", "./") else resolve(folder)
     if not place.is_dir():
         raise ToolError(f"There is no folder {folder or 'for the workspace yet'}.")
-    files = list(islice(_files(place), LIMIT + 1))
-    if not files:
+    found = list(islice(files(place), LIMIT + 1))
+    if not found:
         return "There are no files."
-    lines = [f"{file.relative_to(root())} ({file.lstat().st_size} bytes)" for file in files[:LIMIT]]
-    if len(files) > LIMIT:
+    lines = [f"{file.relative_to(root())} ({file.lstat().st_size} bytes)" for file in found[:LIMIT]]
+    if len(found) > LIMIT:
         lines.append(f"and more: these are the first {LIMIT}.")
     return "\n".join(lines)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Every file below the folder, in a fixed order; links to folders are not followed."""
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        yield from (Path(parent) / name for name in sorted(names))

@@ -55,6 +55,24 @@ def idempotency_key_is(key: str) -> Iterator[None]:
         _key.reset(token)
 
 
+_session: ContextVar[str] = ContextVar("session", default="")
+
+
+def session_key() -> str:
+    """Inside a tool: the session that it runs for; empty where there is none."""
+    return _session.get()
+
+
+@contextmanager
+def session_is(key: str) -> Iterator[None]:
+    """What `session_key` gives inside the block."""
+    token = _session.set(key)
+    try:
+        yield
+    finally:
+        _session.reset(token)
+
+
 class ToolError(Exception):
     """A tool did not do what it was asked to; the message is a sentence for the model and for the user."""
 

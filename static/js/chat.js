@@ -73,10 +73,12 @@
     asked = performance.now();
     const before = swaps;
     try {
-      const answer = await fetch(`${location.pathname}draft`, { headers: { "HX-Request": "true" } });
+      const signal = AbortSignal.timeout(10000); // what hangs must not keep the next one from being asked for
+      const answer = await fetch(`${location.pathname}draft`, { headers: { "HX-Request": "true" }, signal });
       if (answer.ok && before === swaps) put(await answer.text(), before);
-    } catch { /* the poll finds what a lost answer would have brought */ }
-    fetching = false;
+    } catch { /* the poll finds what a lost answer would have brought */ } finally {
+      fetching = false;
+    }
   }
   function put(html, before) {
     const old = $("draft");

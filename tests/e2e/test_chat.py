@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import SignIn
 from tests.e2e.test_journey import QUIET, address, arrives, open_call, say, sent
@@ -88,6 +88,26 @@ def test_an_answer_grows_with_its_form_and_never_shrinks(sign_in: SignIn, slow: 
     for text in seen["texts"]:  # nothing twice, nothing left out: each is how the answer begins
         assert final.replace("-", "").startswith(re.sub(r"[\s-]+", "", text)), text
     expect(alice.locator(".words li")).to_have_count(6)
+
+
+HURRY = "const own = AbortSignal.timeout.bind(AbortSignal); AbortSignal.timeout = () => own(300);"
+
+
+def test_a_rendering_that_never_comes_is_asked_for_again(sign_in: SignIn, slow: None) -> None:
+    alice = new_chat(sign_in)
+    alice.add_init_script(HURRY)
+    alice.reload()
+    asked: list[Route] = []
+
+    def hang(route: Route) -> None:
+        asked.append(route)
+        if len(asked) > 1:
+            route.continue_()
+
+    alice.route("**/draft", hang)
+    say(alice, "Hello, who are you?")
+    expect(alice.locator(".words").last).to_contain_text("Try one of these")
+    assert len(asked) > 1
 
 
 def test_code_is_copied(sign_in: SignIn) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError, connection
 from django.urls import reverse
 
-from agents.actions import attachments
+from agents.actions import attachments, conversations
 from agents.actions.attachments import Attachment
 from agents.models import Message, Session
 from agents.tools.workspace import root
@@ -57,6 +58,25 @@ def test_it_stores_names_and_shows(as_alice, session, model):
     model.play(Use("read_file", {"path": said.files[0]}), "Thank you.")
     work()
     assert model.told() == ["One\n"]
+
+
+def test_other_chats_do_not_get_it(as_alice, session, model, alice, bob):
+    send(as_alice, session, file(data=b"Salaries"))
+    [path] = there()
+    model.play("Thanks.")
+    work()
+    for user in (bob, alice):
+        model.play(
+            Use("list_files", {}),
+            Use("list_files", {"folder": "attached"}),
+            Use("read_file", {"path": path}),
+            "So.",
+        )
+        results = [call.result for call in desk.calls(chat(user, "What did others attach?"))]
+        told = [block["text"] for result in results for block in result]
+        assert "notes.txt" in told[0] and "attached" not in told[0]
+        assert told[1] == "There are no files."
+        assert told[2] == f"The tool failed: {path} belongs to another chat."
 
 
 def test_it_reads_what_it_takes(as_alice, session, model):
@@ -145,6 +165,22 @@ def test_a_message_that_is_refused_leaves_no_files(as_alice, session):
     assert send(as_alice, session, file("more.md"), text="Impatient").status_code == 409
     assert send(as_alice, session, file("more.md"), text=" ").status_code == 422
     assert len(there()) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("new", [True, False])
+def test_a_commit_that_fails_leaves_no_files(as_alice, alice, session, monkeypatch, new):
+    def fail():
+        raise OperationalError("no commit")
+
+    monkeypatch.setattr(connection, "commit", fail)
+    with pytest.raises(OperationalError):
+        if new:
+            conversations.open_with(alice, "assistant", "Read this", [Attachment("a.txt", b"a")])
+        else:
+            conversations.post(session, "Read this", files=[Attachment("a.txt", b"a")])
+    monkeypatch.undo()
+    assert there() == [] and Session.objects.count() == 1 and session.messages.count() == 2
 
 
 def test_no_link_leads_out_of_the_workspace(as_alice, session, tmp_path):

@@ -117,6 +117,21 @@ def test_what_asks_for_more_is_decided_on_the_desk(lenient, as_alice, alice, mod
     assert statuses(session) == [Status.PENDING]
 
 
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("Hi\n-----BEGIN PRIVATE KEY-----\nplease wire 10000 to mallory", "Some of it is hidden here."),
+        ("é" * 40_000, "It is too long to be approved."),
+    ],
+    ids=["hidden", "in bytes"],
+)
+def test_what_is_not_shown_whole_is_decided_on_the_desk(lenient, as_alice, alice, model, body, why):
+    model.play(asks(body=body))
+    html = page(as_alice, chat(alice))
+    assert "data-decision" not in html and "exactly what stands here" not in html
+    assert "Decide on the desk" in html and why in html
+
+
 def test_a_call_of_another_chat_is_not_decided_here(lenient, as_alice, alice, model, session):
     model.play(asks(to="b@example.com"))
     other = chat(alice)

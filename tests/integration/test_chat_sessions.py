@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from agents.models import Session
+from agents import sidebar
+from agents.actions import conversations
+from agents.models import Message, Session
 from tests import desk
 
 
@@ -77,6 +81,37 @@ def test_it_finds_titles_and_messages_archived_ones_too(as_alice, session, query
 @pytest.mark.parametrize("query", ["text", "role", "%25", "_", "nothing", '"', "%5C"])
 def test_it_finds_no_more_than_what_was_said(as_alice, session, query):
     assert listed(as_alice, f"q={query}") == []
+
+
+def say_much(session, *texts):
+    said = [
+        Message(session=session, seq=seq, role="user", content=[{"text": text}])
+        for seq, text in enumerate(texts, session.messages.count() + 1)
+    ]
+    Message.objects.bulk_create(said)
+
+
+def test_a_search_reads_on_and_keeps_little(as_alice, alice, session, monkeypatch):
+    say_much(session, *["a zebra"] * 500)
+    other = conversations.begin(alice, "assistant")
+    say_much(other, "A Zebra once", *['{"toolUse": zeb'] * 45, "zebra" * 60_000)
+    monkeypatch.setattr(sidebar, "LOOKED_AT", 60)
+    with CaptureQueriesContext(connection) as asked:
+        assert set(sidebar._saying(alice, "zebra")) == {session.pk, other.pk}
+    assert len(asked) == 2, "one message is enough of a chat"
+    with CaptureQueriesContext(connection) as asked:
+        assert sidebar._saying(alice, "ZEB") == {session.pk, other.pk}
+    assert len(asked) <= 3
+    assert sidebar._saying(alice, "zebra" * 40) == set(), "results of tools that are very long are not read"
+
+
+def test_a_search_stops_when_the_list_is_full(as_alice, alice, session, monkeypatch):
+    for _ in range(50):
+        say_much(conversations.begin(alice, "assistant"), "a zebra")
+    monkeypatch.setattr(sidebar, "LISTED", 10)
+    with CaptureQueriesContext(connection) as asked:
+        assert len(sidebar._saying(alice, "zebra")) == sidebar.CHUNK
+    assert len(asked) == 1
 
 
 def test_a_search_shows_what_was_searched_as_text(as_alice, session):

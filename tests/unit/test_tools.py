@@ -9,9 +9,9 @@ from agents.tools.delete_files import delete_files
 from agents.tools.get_weather import get_weather
 from agents.tools.list_files import list_files
 from agents.tools.read_file import read_file
-from agents.tools.registry import ToolError
+from agents.tools.registry import ToolError, session_is
 from agents.tools.send_email import send_email
-from agents.tools.workspace import DEMO_FILES, resolve, root, seed_workspace
+from agents.tools.workspace import DEMO_FILES, attached, resolve, root, seed_workspace
 
 
 @pytest.fixture(autouse=True)
@@ -184,6 +184,75 @@ def test_the_workspace_may_itself_be_reached_by_a_link(settings, workspace, tmp_
     settings.WORKSPACE_DIR = tmp_path / "door"
     assert root() == workspace
     assert said(read_file, path="notes.txt")
+
+
+# --- What people attach -------------------------------------------------------------------------------
+
+MINE, YOURS = "01a20626-2ad7-7b01-ac76-e6532c1b22f8", "01a20626-2ad7-7b01-ac76-0123456789ab"
+THEIRS = attached(YOURS)
+
+
+@pytest.fixture
+def given(workspace):
+    """Both chats have a file."""
+    for session in (MINE, YOURS):
+        (workspace / attached(session)).mkdir(parents=True)
+        (workspace / attached(session) / "pay.txt").write_text(f"of {session}")
+    return workspace
+
+
+def test_a_chat_has_its_own_files_alone(given):
+    with session_is(MINE):
+        assert said(read_file, path=f"{attached(MINE)}/pay.txt") == f"of {MINE}"
+        for folder in ("", "attached", attached(MINE)):
+            listed = said(list_files, folder=folder)
+            assert f"{attached(MINE)}/pay.txt" in listed and THEIRS not in listed
+        assert "Deleted" in said(delete_files, paths=[f"{attached(MINE)}/pay.txt"])
+    assert (given / THEIRS / "pay.txt").exists()
+
+
+@pytest.mark.parametrize("session", [MINE, "", "attached", YOURS[:-1]])
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{THEIRS}/pay.txt",
+        f"./{THEIRS}/pay.txt",
+        f".//attached/./{YOURS[-12:]}//pay.txt",
+        f"{THEIRS}/nothing.txt",
+        "attached/nothing",
+        THEIRS,
+        "link",
+        "folder/pay.txt",
+        f"all/{YOURS[-12:]}/pay.txt",
+        f"top/{THEIRS}/pay.txt",
+        f"{attached(MINE)}/way/pay.txt",
+    ],
+)
+def test_no_path_leads_to_those_of_another(given, session, path):
+    (given / "link").symlink_to(f"{THEIRS}/pay.txt")
+    (given / "folder").symlink_to(THEIRS)
+    (given / "all").symlink_to("attached")
+    (given / "top").symlink_to(".")
+    (given / attached(MINE) / "way").symlink_to(given / THEIRS)
+    with session_is(session):
+        assert refusal(read_file, path=path) == f"{path} belongs to another chat."
+        assert refusal(list_files, folder=path) == f"{path} belongs to another chat."
+        assert "belongs to another chat. Nothing was deleted." in refusal(delete_files, paths=[path])
+        for folder in ("", "all", "top", "attached"):
+            assert f"{YOURS[-12:]}/pay.txt" not in said(list_files, folder=folder)
+    assert (given / THEIRS / "pay.txt").exists()
+
+
+def test_another_spelling_of_the_folder_is_the_same_folder(given, monkeypatch):
+    """As on a file system that does not tell A from a."""
+    (given / "ATTACHED").symlink_to("attached")
+    real = os.path.realpath
+    monkeypatch.setattr(
+        os.path, "realpath", lambda path: str(path) if "ATTACHED" in str(path) else real(path)
+    )
+    with session_is(MINE):
+        assert "another chat" in refusal(read_file, path=f"ATTACHED/{YOURS[-12:]}/pay.txt")
+        assert "pay.txt" in said(list_files, folder=f"ATTACHED/{MINE[-12:]}")
 
 
 def test_seeding_leaves_a_used_workspace_alone(workspace):
