@@ -152,7 +152,7 @@ def _field(name: str, spec: dict[str, Any], value: Any, shown: frozenset[str]) -
     hidden = 0 if value is NONE else hide(name, value)[1]
     if hidden and name not in shown:
         return Field(name, "hidden", original=value, hidden=hidden)
-    kind = _kind(spec, value)
+    kind = _kind({} if hidden else spec, value)  # among the choices of a select, the value would be told
     return Field(name, kind, _shown(kind, value), value, _options(kind, spec, value), hidden=hidden)
 
 

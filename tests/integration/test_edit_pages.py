@@ -12,6 +12,7 @@ from django.urls import reverse
 from approvals.actions import decisions
 from approvals.actions.edits import digest_of
 from approvals.edit_forms import form_of, read
+from approvals.errors import InvalidArguments
 from approvals.models import AuditEntry, Decision, Tool, ToolCall
 from approvals.presentation import key_of
 from approvals.states import Status
@@ -351,3 +352,50 @@ def test_an_error_about_a_hidden_value_does_not_quote_it(as_rita, odd):
     html = text(edit(as_rita, odd, api_key="much-too-long-for-the-schema"))
     assert "This does not fit the tool." in html
     assert "is too long" not in html
+
+
+ROOTS = [
+    {"not": {"required": ["name"]}},
+    {"oneOf": [{"required": ["nick"]}, {"required": ["bcc"]}]},
+    {"anyOf": [{"properties": {"count": {"maximum": 2}}, "required": ["count"]}]},
+    {"allOf": [{"maxProperties": 1}]},
+    {"enum": [{}]},
+]
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_an_error_about_all_arguments_quotes_none_of_them(as_rita, odd, root):
+    Tool.objects.filter(name="send_email").update(schema={**SCHEMA, **root})
+    response = edit(as_rita, odd, name="B")
+    assert response.status_code == 422
+    assert "does not match " in text(response)
+    assert "swordfish" not in text(response)
+    sent = {"choice": "approve", "version": odd.version, "digest": odd.digest, "changed": '{"name": "B"}'}
+    response = as_rita.post(reverse("approvals:decide", args=[odd.pk]), sent)
+    assert response.status_code == 422
+    assert "swordfish" not in text(response)
+
+
+def test_an_error_about_all_arguments_says_which_name_it_is_about(as_rita, odd):
+    schema = {**SCHEMA, "dependentRequired": {"name": ["nick"]}}
+    Tool.objects.filter(name="send_email").update(schema=schema)
+    assert "&#x27;nick&#x27; is a dependency of &#x27;name&#x27;" in text(edit(as_rita, odd, name="B"))
+
+
+def test_an_error_about_a_hidden_value_that_was_there_before_does_not_quote_it(odd, rita):
+    schema = {**SCHEMA, "properties": {**SCHEMA["properties"], "api_key": {"pattern": "^x"}}}
+    Tool.objects.filter(name="send_email").update(schema=schema)
+    with pytest.raises(InvalidArguments) as refused:
+        desk.approve(odd, rita, arguments={**ARGUMENTS, "name": "B"})
+    assert refused.value.message == "The arguments do not fit the tool. api_key: does not match pattern"
+
+
+@pytest.mark.parametrize("typed", ["", "zz", '"marlin"'])
+@pytest.mark.parametrize("choices", [["marlin"], ["marlin", "swordfish"]])
+def test_whoever_types_over_a_hidden_choice_is_not_told_what_it_was(as_rita, odd, typed, choices):
+    schema = {**SCHEMA, "properties": {**SCHEMA["properties"], "api_key": {"enum": choices}}}
+    Tool.objects.filter(name="send_email").update(schema=schema)
+    html = text(edit(as_rita, odd, api_key=typed, count="many"))
+    assert 'id="edit-form"' in html
+    assert "swordfish" not in html
+    assert not AuditEntry.objects.filter(kind="secret.revealed").exists()
