@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from approvals.actions import decisions
 from approvals.actions.edits import digest_of
-from approvals.edit_forms import form_of, read
+from approvals.edit_forms import MOST_FIELDS, form_of, read
 from approvals.errors import InvalidArguments
 from approvals.models import AuditEntry, Decision, Tool, ToolCall
 from approvals.presentation import key_of
@@ -321,6 +321,32 @@ def test_what_is_decided_is_edited_no_more(as_rita, call, remy):
     response = edit(as_rita, call, subject="Lunch")
     assert response.status_code == 409
     assert "Approve as changed" not in text(response)
+
+
+# --- More arguments than a form takes ---------------------------------------------------------------------
+def test_as_many_arguments_as_a_form_takes_are_edited(as_rita, alice):
+    Tool.objects.filter(name="send_email").update(schema={"type": "object"})
+    call = ask(alice, {f"k{number}": "x" for number in range(MOST_FIELDS)})
+    assert 'id="edit-link"' in text(as_rita.get(page_of(call)))
+    assert "Approve as changed" in text(edit(as_rita, call, k0="y"))
+
+
+@pytest.mark.parametrize("number", [MOST_FIELDS, 1100])
+def test_more_arguments_than_a_form_takes_are_not_edited_and_it_says_so(as_rita, alice, number):
+    """Of which the schema knows one that the call has left out."""
+    Tool.objects.filter(name="send_email").update(schema={"type": "object", "properties": {"left": {}}})
+    call = ask(alice, {f"k{each}": "x" for each in range(number)})
+    for path in (page_of(call), f"{page_of(call)}?form=edit"):
+        html = text(as_rita.get(path))
+        assert "too many to change them in a form" in html
+        assert 'id="edit-link"' not in html
+        assert 'id="edit-form"' not in html
+        assert 'id="approve-form"' in html
+    data = {"version": call.version, "digest": call.digest, key_of("k0"): "y"}
+    response = as_rita.post(reverse("approvals:edit", args=[call.pk]), data)
+    assert response.status_code == 422
+    assert "too many to change them in a form" in text(response)
+    assert 'id="edit-form"' not in text(response)
 
 
 # --- Secrets and edits --------------------------------------------------------------------------------------
