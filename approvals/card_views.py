@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals.actions import edits, secrets
 from approvals.cards import EDIT, Card
-from approvals.edit_forms import edited, form_of, read
+from approvals.edit_forms import TOO_MANY, edited, form_of, read
 from approvals.errors import InvalidInput, Refusal, TooLong
 from approvals.presentation import plain, raw
 from approvals.requests import Request, reviewer, wants
@@ -45,6 +45,8 @@ def _check(card: Card, request: Request) -> None:
         raise card.refusal
     if card.too_long:
         raise TooLong(TOO_LONG)
+    if card.too_many:
+        raise InvalidInput(TOO_MANY)
     if request.POST.get("step") == "back":
         changed(request)
     if not card.pending or version_of(request) != card.call.version:

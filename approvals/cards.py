@@ -18,7 +18,7 @@ from approvals import permissions
 from approvals.actions import settlements
 from approvals.actions.edits import schema_of
 from approvals.differences import Change, changes
-from approvals.edit_forms import Edited, EditForm, form_of
+from approvals.edit_forms import Edited, EditForm, form_of, too_many
 from approvals.errors import Refusal
 from approvals.likeness import Alike, alike, reasons
 from approvals.lists import ListRow, desk_rows
@@ -41,10 +41,8 @@ from approvals.wording import (
 
 REMEMBERED = timedelta(days=30)
 UNDO_SHOWN = timedelta(minutes=1)  # a denial; the agent has gone on by then
-EDIT, CHANGED = (
-    "edit",
-    "changed",
-)  # forms that are no decisions: to change arguments, to look at what that makes
+EDIT = "edit"  # the form that changes arguments; it is no decision
+CHANGED = "changed"  # the one in which somebody looks at what that makes
 TRUST_CHOICES = (timedelta(hours=1), timedelta(hours=8))
 
 
@@ -84,7 +82,9 @@ class Card:
         """The form of this name, if the card has one."""
         forms = {Choice.DENY.value}
         if not self.too_long:
-            forms |= {Choice.TRUST, EDIT} | ({Choice.APPROVE} if self.asks_to_approve else set())
+            forms |= {Choice.TRUST} | ({Choice.APPROVE} if self.asks_to_approve else set())
+        if not (self.too_long or self.too_many):
+            forms.add(EDIT)
         if name == EDIT and name in forms and self.editing is None:
             self.editing = form_of(self.call, shown=self.shown)
         return name if name in forms else ""
@@ -109,6 +109,16 @@ class Card:
     @cached_property
     def too_long(self) -> bool:
         return too_long(self.call.arguments)
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """Of the tool's arguments, as it is now."""
+        return schema_of(self.call.tool)
+
+    @cached_property
+    def too_many(self) -> bool:
+        """More arguments than a form takes."""
+        return too_many(self.call, self.schema)
 
     @cached_property
     def beginning(self) -> tuple[SafeString, int, int]:
@@ -185,7 +195,7 @@ class Card:
     @cached_property
     def rows(self) -> list[Row]:
         """What will run; where a reviewer changed it, as the difference."""
-        properties = schema_of(self.call.tool).get("properties", {})
+        properties = self.schema.get("properties", {})
         order = properties if isinstance(properties, dict) else ()
         arguments = self.edited.arguments if self.edited else self.call.arguments
         made = {change.name: change for change in self.changes}

@@ -21,6 +21,8 @@ from approvals.secrecy import hide
 from approvals.sizes import TOO_LONG, too_long
 
 UNCHANGED = "Nothing is changed yet. Change something, or approve the call as it is."
+MOST_FIELDS = 200
+TOO_MANY = f"This has more than {MOST_FIELDS} arguments, too many to change them in a form."
 PROSE = 80  # characters from which on a text gets several lines
 TOLD = 200  # characters of a problem
 NONE = object()  # an argument that the call leaves out
@@ -110,11 +112,16 @@ def form_of(
     Secrets are no fields of it unless they are shown.
     """
     properties = _properties(call)
-    names = [*properties, *(name for name in call.arguments if name not in properties)]
+    names = _names(call, properties)
     specs = {name: _object(properties.get(name)) for name in names}
     fields = (_field(name, specs[name], call.arguments.get(name, NONE), shown) for name in names)
     filled = (_with(each, changed or {}) for each in fields)
     return EditForm(tuple(_as_sent(each, sent or {}) for each in filled))
+
+
+def too_many(call: ToolCall, schema: dict[str, Any]) -> bool:
+    """Whether the form would have more fields than anybody fills in, or than are taken at all."""
+    return len(_names(call, _object(schema.get("properties")))) > MOST_FIELDS
 
 
 def read(call: ToolCall, sent: Mapping[str, str]) -> tuple[EditForm, Edited | None]:
@@ -144,6 +151,11 @@ def _properties(call: ToolCall) -> dict[str, Any]:
     return _object(schema_of(call.tool).get("properties"))
 
 
+def _names(call: ToolCall, properties: dict[str, Any]) -> list[str]:
+    """The arguments that there are, and those that the call leaves out."""
+    return [*properties, *(name for name in call.arguments if name not in properties)]
+
+
 def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
@@ -152,7 +164,7 @@ def _field(name: str, spec: dict[str, Any], value: Any, shown: frozenset[str]) -
     hidden = 0 if value is NONE else hide(name, value)[1]
     if hidden and name not in shown:
         return Field(name, "hidden", original=value, hidden=hidden)
-    kind = _kind(spec, value)
+    kind = _kind({} if hidden else spec, value)  # among the choices of a select, the value would be told
     return Field(name, kind, _shown(kind, value), value, _options(kind, spec, value), hidden=hidden)
 
 

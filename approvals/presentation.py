@@ -117,7 +117,7 @@ def rows(arguments: Any, order: Iterable[str] = (), shown: frozenset[str] = froz
     What looks like a secret is masked, but in the arguments that are `shown`.
     """
     if not isinstance(arguments, dict):
-        return [_row("arguments", hide("", arguments)[0])]
+        return [_masked_row("arguments", arguments, "arguments" in shown)]
     places = {name: place for place, name in enumerate(order)}
     names = sorted(arguments, key=lambda name: places.get(name, len(places)))
     found = [_masked_row(name, arguments[name], name in shown) for name in names]

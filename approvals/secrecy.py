@@ -16,9 +16,19 @@ _TELLS = re.compile(
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
 
+# A private key is nothing but its own lines, whole ones first: words between BEGIN and END are read like any others.
+_APART = r"(?:[\s>\"',|]|\\[nr])*+"  # lines may be quoted, or written as \n
+_KEY = (
+    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----"
+    rf"(?:{_APART}(?:Proc-Type: 4,ENCRYPTED|DEK-Info: [A-Z0-9-]{{1,20}},[0-9A-Fa-f]{{16,32}}))*+"
+    rf"(?:{_APART}[A-Za-z0-9+/]{{40,}}+={{0,2}}+)++"
+    rf"(?:{_APART}[A-Za-z0-9+/]{{1,39}}+={{0,2}}+(?={_APART}(?:-|\Z)))?+"
+    rf"(?:{_APART}-----END [A-Z ]{{0,30}}PRIVATE KEY-----)?+"
+)
+
 # Each part takes time in proportion to the text. Of a pair, the group that is a secret is the last one.
 _SHAPES = re.compile(
-    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)"
+    rf"{_KEY}"
     r"|\b(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}\b"
     r"|\bgh[pousr]_[A-Za-z0-9]{20,}"
     r"|\bgithub_pat_[A-Za-z0-9_]{20,}"
@@ -31,8 +41,7 @@ _SHAPES = re.compile(
     r"|(?<=\b[Bb]earer )[\w.~+/-]{16,}=*"
     r"|(?<=\bBEARER )[\w.~+/-]{16,}=*"
     r"|(?<=\b[Bb]asic )[A-Za-z0-9+/]{16,}=*"
-    r"|(?i:(?<=\bsecret_access_key=)|(?<=\bsecret_access_key = )|(?<=\bsecret_access_key: ))[A-Za-z0-9/+=]{30,}",
-    re.DOTALL,
+    r"|(?i:(?<=\bsecret_access_key=)|(?<=\bsecret_access_key = )|(?<=\bsecret_access_key: ))[A-Za-z0-9/+=]{30,}"
 )
 
 
@@ -65,10 +74,9 @@ def hide_in(arguments: Any, shown: frozenset[str] = frozenset()) -> Any:
 
 
 def secrets_in(arguments: Any) -> dict[str, int]:
-    """The arguments that hold something hidden, with how many values each."""
-    if not isinstance(arguments, dict):
-        return {}
-    counts = {name: hide(name, value)[1] for name, value in arguments.items()}
+    """The arguments that hold something hidden, with how many values each; empty where all is seen."""
+    named = arguments if isinstance(arguments, dict) else {"arguments": arguments}
+    counts = {name: hide(name, value)[1] for name, value in named.items()}
     return {name: count for name, count in counts.items() if count}
 
 

@@ -11,6 +11,10 @@ from approvals.actions.verdicts import check_size
 from approvals.digest import call_digest, canonical
 from approvals.errors import InvalidArguments, Stale
 from approvals.models import Tool, ToolCall
+from approvals.secrecy import hide
+
+# What the schema may say of all arguments without quoting their values, some of which are hidden.
+NAMES_ONLY = frozenset(("required", "dependentRequired", "additionalProperties", "unevaluatedProperties"))
 
 
 def digest_of(call: ToolCall, arguments: Any) -> str:
@@ -57,13 +61,16 @@ def misfits(tool: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], list[
     properties = schema.get("properties", {})
     whole = {name: each["default"] for name, each in properties.items() if "default" in each} | arguments
     check_size(whole)
-    return whole, [_misfit(each) for each in jsonschema.Draft202012Validator(schema).iter_errors(whole)]
+    problems = jsonschema.Draft202012Validator(schema).iter_errors(whole)
+    return whole, [_misfit(each, whole) for each in problems]
 
 
-def _misfit(problem: jsonschema.ValidationError) -> Misfit:
+def _misfit(problem: jsonschema.ValidationError, whole: dict[str, Any]) -> Misfit:
     path = [str(step) for step in problem.path]
     argument = path[0] if path else _missing(problem)
-    return Misfit(argument, ".".join(path), problem.message)
+    quotes = hide(path[0], whole[path[0]])[1] if path else problem.validator not in NAMES_ONLY
+    message = f"does not match {problem.validator}" if quotes else problem.message
+    return Misfit(argument, ".".join(path), message)
 
 
 def _missing(problem: jsonschema.ValidationError) -> str:

@@ -11,7 +11,8 @@ from django.urls import reverse
 
 from approvals.actions import decisions
 from approvals.actions.edits import digest_of
-from approvals.edit_forms import form_of, read
+from approvals.edit_forms import MOST_FIELDS, form_of, read
+from approvals.errors import InvalidArguments
 from approvals.models import AuditEntry, Decision, Tool, ToolCall
 from approvals.presentation import key_of
 from approvals.states import Status
@@ -322,6 +323,32 @@ def test_what_is_decided_is_edited_no_more(as_rita, call, remy):
     assert "Approve as changed" not in text(response)
 
 
+# --- More arguments than a form takes ---------------------------------------------------------------------
+def test_as_many_arguments_as_a_form_takes_are_edited(as_rita, alice):
+    Tool.objects.filter(name="send_email").update(schema={"type": "object"})
+    call = ask(alice, {f"k{number}": "x" for number in range(MOST_FIELDS)})
+    assert 'id="edit-link"' in text(as_rita.get(page_of(call)))
+    assert "Approve as changed" in text(edit(as_rita, call, k0="y"))
+
+
+@pytest.mark.parametrize("number", [MOST_FIELDS, 1100])
+def test_more_arguments_than_a_form_takes_are_not_edited_and_it_says_so(as_rita, alice, number):
+    """Of which the schema knows one that the call has left out."""
+    Tool.objects.filter(name="send_email").update(schema={"type": "object", "properties": {"left": {}}})
+    call = ask(alice, {f"k{each}": "x" for each in range(number)})
+    for path in (page_of(call), f"{page_of(call)}?form=edit"):
+        html = text(as_rita.get(path))
+        assert "too many to change them in a form" in html
+        assert 'id="edit-link"' not in html
+        assert 'id="edit-form"' not in html
+        assert 'id="approve-form"' in html
+    data = {"version": call.version, "digest": call.digest, key_of("k0"): "y"}
+    response = as_rita.post(reverse("approvals:edit", args=[call.pk]), data)
+    assert response.status_code == 422
+    assert "too many to change them in a form" in text(response)
+    assert 'id="edit-form"' not in text(response)
+
+
 # --- Secrets and edits --------------------------------------------------------------------------------------
 def test_a_hidden_value_is_in_no_form_and_stays_as_it_is(as_rita, odd):
     assert "swordfish" not in text(as_rita.get(f"{page_of(odd)}?form=edit"))
@@ -351,3 +378,50 @@ def test_an_error_about_a_hidden_value_does_not_quote_it(as_rita, odd):
     html = text(edit(as_rita, odd, api_key="much-too-long-for-the-schema"))
     assert "This does not fit the tool." in html
     assert "is too long" not in html
+
+
+ROOTS = [
+    {"not": {"required": ["name"]}},
+    {"oneOf": [{"required": ["nick"]}, {"required": ["bcc"]}]},
+    {"anyOf": [{"properties": {"count": {"maximum": 2}}, "required": ["count"]}]},
+    {"allOf": [{"maxProperties": 1}]},
+    {"enum": [{}]},
+]
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_an_error_about_all_arguments_quotes_none_of_them(as_rita, odd, root):
+    Tool.objects.filter(name="send_email").update(schema={**SCHEMA, **root})
+    response = edit(as_rita, odd, name="B")
+    assert response.status_code == 422
+    assert "does not match " in text(response)
+    assert "swordfish" not in text(response)
+    sent = {"choice": "approve", "version": odd.version, "digest": odd.digest, "changed": '{"name": "B"}'}
+    response = as_rita.post(reverse("approvals:decide", args=[odd.pk]), sent)
+    assert response.status_code == 422
+    assert "swordfish" not in text(response)
+
+
+def test_an_error_about_all_arguments_says_which_name_it_is_about(as_rita, odd):
+    schema = {**SCHEMA, "dependentRequired": {"name": ["nick"]}}
+    Tool.objects.filter(name="send_email").update(schema=schema)
+    assert "&#x27;nick&#x27; is a dependency of &#x27;name&#x27;" in text(edit(as_rita, odd, name="B"))
+
+
+def test_an_error_about_a_hidden_value_that_was_there_before_does_not_quote_it(odd, rita):
+    schema = {**SCHEMA, "properties": {**SCHEMA["properties"], "api_key": {"pattern": "^x"}}}
+    Tool.objects.filter(name="send_email").update(schema=schema)
+    with pytest.raises(InvalidArguments) as refused:
+        desk.approve(odd, rita, arguments={**ARGUMENTS, "name": "B"})
+    assert refused.value.message == "The arguments do not fit the tool. api_key: does not match pattern"
+
+
+@pytest.mark.parametrize("typed", ["", "zz", '"marlin"'])
+@pytest.mark.parametrize("choices", [["marlin"], ["marlin", "swordfish"]])
+def test_whoever_types_over_a_hidden_choice_is_not_told_what_it_was(as_rita, odd, typed, choices):
+    schema = {**SCHEMA, "properties": {**SCHEMA["properties"], "api_key": {"enum": choices}}}
+    Tool.objects.filter(name="send_email").update(schema=schema)
+    html = text(edit(as_rita, odd, api_key=typed, count="many"))
+    assert 'id="edit-form"' in html
+    assert "swordfish" not in html
+    assert not AuditEntry.objects.filter(kind="secret.revealed").exists()

@@ -164,6 +164,15 @@ def test_it_says_how_long_a_list_of_long_texts_is():
     assert "y" * 100_000 in row.items[1]
 
 
+def test_subject_and_body_of_a_mail_are_text_however_short():
+    mail = {"to": "a@example.com", "subject": "Hi", "body": "Yes.", "cc": "b@example.com"}
+    kinds = {row.key: row.kind for row in rows(mail)}
+    assert kinds == {"to": "line", "subject": "text", "body": "text", "cc": "line"}
+    assert [row.kind for row in rows({"subject": "Hi", "body": "Yes."})] == ["line", "line"], "no mail"
+    odd = {**mail, "subject": "", "body": ["Yes."]}
+    assert [row.kind for row in rows(odd)] == ["line", "empty", "list", "line"]
+
+
 def test_it_keeps_the_order_of_the_tool_and_hides_no_extra_argument():
     names = [row.name for row in rows({"body": "b", "extra": 1, "to": "t"}, ["to", "subject", "body"])]
     assert names == ["to", "body", "extra"]
