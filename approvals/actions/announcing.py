@@ -131,7 +131,8 @@ def _still_to_tell(box: Postbox) -> list[Announcement]:
     wanted = _reached(User.objects.filter(pk=box.user_id), Channel(box.channel)).exists()
     left = {call.pk for call in left_to(box.user_id, [row.call for row in rows])} if wanted else set()
     still = [row for row in rows if row.call_id in left and KINDS.get(Status(row.call.status)) == row.kind]
-    mine.filter(told_at=None).exclude(pk__in=[row.pk for row in still]).delete()
+    gone = {row.pk for row in rows} - {row.pk for row in still}
+    mine.filter(pk__in=gone).delete()  # no others: what was noted since then is for the next message
     _name_requesters([row.call for row in still])
     return still
 

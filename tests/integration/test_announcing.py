@@ -19,7 +19,7 @@ from approvals.actions import announcing, notices, sending
 from approvals.actions.calls import mark_unknown
 from approvals.actions.doubts import doubts
 from approvals.models import AuditEntry, ToolCall, ToolPolicy
-from approvals.notice_models import Announcement, Postbox
+from approvals.notice_models import Announcement, Kind, Postbox
 from approvals.policy_files import Entry
 from approvals.states import Channel, Fault, Status
 from tests import desk
@@ -136,6 +136,27 @@ def test_nothing_is_sent_where_nothing_is_left(written, model, alice, rita):
     sending.send_due()
     assert mail.outbox == []
     assert "call.announced" not in desk.kinds()
+
+
+def test_what_is_noted_while_a_message_is_made_up_is_in_the_next_one(
+    written, model, alice, rita, monkeypatch
+):
+    first, second = ask(model, alice), ask(model, alice, to="b@example.com")
+    announcing.note_due()
+    Announcement.objects.filter(call=second).delete()
+    left_to = announcing.left_to
+
+    def meanwhile(*args):
+        Announcement.objects.create(call=second, user=rita, channel=Channel.EMAIL, kind=Kind.WAITING)
+        monkeypatch.setattr(announcing, "left_to", left_to)
+        return left_to(*args)
+
+    Postbox.objects.exclude(user=rita).delete()
+    monkeypatch.setattr(announcing, "left_to", meanwhile)
+    sending.send_due()
+    free()
+    sending.send_due()
+    assert [str(call.pk) in letter.body for letter, call in zip(mail.outbox, (first, second))] == [True] * 2
 
 
 def test_a_flood_is_one_digest_and_another_after_ten_minutes(written, model, alice):
