@@ -33,6 +33,7 @@ STATUS_LINE = 4096  # bytes of the answer that are read at most
 RECORD = 4096  # bytes of a record at most; Nod sends one, far shorter
 LAST_RECORD = b"\x02"
 NAT64 = ip_network("64:ff9b::/96")
+UNICAST = ip_network("2000::/3")  # all that IPv6 has given out to the public
 
 
 class NotTaken(Exception):
@@ -180,9 +181,11 @@ def _addresses(place: SplitResult) -> Iterator[tuple[Any, ...]]:
 def _public(address: str) -> bool:
     """Neither private nor of this machine or network, also where IPv6 wraps an IPv4 address."""
     found = ip_address(address.partition("%")[0])
-    inner = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None)
-    wrapped = inner or (ip_address(int(found) & 0xFFFFFFFF) if found in NAT64 else None)
-    return found.is_global and not found.is_multicast and (wrapped is None or wrapped.is_global)
+    wrapped = getattr(found, "sixtofour", None) or (
+        ip_address(int(found) & 0xFFFFFFFF) if found in NAT64 else None
+    )
+    reached = found.version == 4 or found in UNICAST or found in NAT64
+    return reached and found.is_global and not found.is_multicast and (wrapped is None or wrapped.is_global)
 
 
 def _post(place: SplitResult, headers: dict[str, str], body: bytes) -> int:

@@ -280,7 +280,8 @@ def test_keys_that_are_none_are_not_taken(rita, settings, changes):
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
-     "::1", "fe80::1%eth0", "fd00::1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1"],
+     "::1", "fe80::1%eth0", "fd00::1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1", "64:ff9b:1::7f00:1",
+     "::127.0.0.1", "::8.8.8.8", "fec0::1", "2001:0:7f00:1::", "4000::1"],
 )  # fmt: skip
 def test_a_name_that_means_a_private_address_is_not_connected_to(rita, settings, monkeypatch, address):
     settings.VAPID_KEY = KEY
@@ -291,6 +292,11 @@ def test_a_name_that_means_a_private_address_is_not_connected_to(rita, settings,
     monkeypatch.setattr(socket, "socket", lambda *args: pytest.fail("it connected"))
     with pytest.raises(web_push.NotTaken, match="no public address"):
         web_push.send(PushSubscription.objects.get(), {"count": 1})
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808"])
+def test_public_addresses_are(address):
+    assert web_push._public(address)
 
 
 def test_loopback_is_for_tests_alone(browser, settings):
