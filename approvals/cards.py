@@ -15,7 +15,6 @@ from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
 
 from approvals import permissions
-from approvals.actions import settlements
 from approvals.actions.edits import schema_of
 from approvals.differences import Change, changes
 from approvals.edit_forms import Edited, EditForm, form_of, too_many
@@ -162,7 +161,7 @@ class Card:
     @property
     def voting(self) -> bool:
         """Of several who have to, some want it run again."""
-        return settlements.voting(self.call) and self.call.approvals > 0
+        return permissions.voting(self.call) and self.call.approvals > 0
 
     @cached_property
     def approvers(self) -> list[str]:

@@ -20,7 +20,10 @@ class Kind(models.TextChoices):
 
 
 class Announcement(models.Model):
-    """One person is to hear of one call by one channel. Gone once the call waits for nobody any more."""
+    """One person is to hear of one call by one channel, or has heard of it since it began to wait.
+
+    What waits no more is cleared away before the person's next message; what waits again is noted anew.
+    """
 
     call = models.ForeignKey("approvals.ToolCall", models.CASCADE, related_name="announcements")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")

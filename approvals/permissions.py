@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from approvals.errors import NotAReviewer, Refusal, SelfApproval
 from approvals.models import Decision, ToolCall, TrustGrant
+from approvals.states import Status
 
 if TYPE_CHECKING:
     Person: TypeAlias = User | AnonymousUser | AbstractBaseUser
@@ -129,11 +130,18 @@ def reviewers_in(names: Iterable[str]) -> QuerySet[User]:
     return people.only("id", "username", "email").order_by("pk").distinct()
 
 
+def voting(call: ToolCall) -> bool:
+    """Some want it run again, and more have to: what ran before had approvals enough."""
+    return call.status == Status.UNKNOWN and call.approvals < call.quorum and call.round > 1
+
+
 def deciders(call: ToolCall) -> QuerySet[User]:
-    """Those who may decide a call, and have not in this round."""
+    """Those who may decide a call, and have not in this round; who let it run may settle what came of that."""
     people = reviewers_in(call.group_names())
     if not call.term("requester_may_decide"):
         people = people.exclude(pk=call.requested_by_id)
+    if not _round_counts(call):
+        return people
     return people.exclude(pk__in=_deciding().filter(call=call, round=call.round).values("by"))
 
 
@@ -147,8 +155,13 @@ def left_to(user_id: int, calls: Sequence[ToolCall]) -> list[ToolCall]:
         for call in calls
         if call.groups in mine
         and (call.requested_by_id != user_id or call.term("requester_may_decide"))
-        and (call.pk, call.round) not in decided
+        and not (_round_counts(call) and (call.pk, call.round) in decided)
     ]
+
+
+def _round_counts(call: ToolCall) -> bool:
+    """More approvals are looked for beside those there are."""
+    return call.status == Status.PENDING or voting(call)
 
 
 def _deciding() -> QuerySet[Decision]:

@@ -13,8 +13,10 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from functools import cache
 from ipaddress import ip_address, ip_network
+from threading import Thread
 from typing import Any, Protocol
 from urllib.parse import SplitResult, urlsplit
 
@@ -33,6 +35,7 @@ STATUS_LINE = 4096  # bytes of the answer that are read at most
 RECORD = 4096  # bytes of a record at most; Nod sends one, far shorter
 LAST_RECORD = b"\x02"
 NAT64 = ip_network("64:ff9b::/96")
+UNICAST = ip_network("2000::/3")  # all that IPv6 has given out to the public
 
 
 class NotTaken(Exception):
@@ -67,7 +70,7 @@ def check(endpoint: str, p256dh: str, auth: str) -> None:
 
 
 def send(subscription: Subscription, said: dict[str, Any]) -> None:
-    """Hand it to the push service. Raises Gone, or NotTaken; returns within twice the timeout."""
+    """Hand it to the push service. Raises Gone, or NotTaken; all of it within one timeout."""
     try:
         check(subscription.endpoint, subscription.p256dh, subscription.auth)
     except BadSubscription as error:
@@ -168,62 +171,87 @@ def _may_be_public(host: str) -> bool:
     )
 
 
-def _addresses(place: SplitResult) -> Iterator[tuple[Any, ...]]:
+def _addresses(place: SplitResult, until: float) -> Iterator[tuple[Any, ...]]:
     """What the name means now, as far as it is public; connected to as it was looked at."""
     host = place.hostname or ""
     port = place.port or (443 if place.scheme == "https" else 80)
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    for family, kind, protocol, _, address in _looked_up(host, port, until):
         if _loopback(host) or _public(str(address[0])):
             yield family, kind, protocol, address
+
+
+def _looked_up(host: str, port: int, until: float) -> list[Any]:
+    """Looking a name up cannot be given a timeout: it has a thread that is not waited for, and that ends by itself."""
+    answer: Future[list[Any]] = Future()
+
+    def look() -> None:
+        try:
+            answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:  # for the one who asked
+            answer.set_exception(error)
+
+    Thread(target=look, name="nod-push-name", daemon=True).start()
+    return answer.result(_left(until))
+
+
+def _left(until: float) -> float:
+    """Seconds; raises TimeoutError where none are left."""
+    seconds = until - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds
 
 
 def _public(address: str) -> bool:
     """Neither private nor of this machine or network, also where IPv6 wraps an IPv4 address."""
     found = ip_address(address.partition("%")[0])
-    inner = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None)
-    wrapped = inner or (ip_address(int(found) & 0xFFFFFFFF) if found in NAT64 else None)
-    return found.is_global and not found.is_multicast and (wrapped is None or wrapped.is_global)
+    wrapped = getattr(found, "sixtofour", None) or (
+        ip_address(int(found) & 0xFFFFFFFF) if found in NAT64 else None
+    )
+    reached = found.version == 4 or found in UNICAST or found in NAT64
+    return reached and found.is_global and not found.is_multicast and (wrapped is None or wrapped.is_global)
 
 
 def _post(place: SplitResult, headers: dict[str, str], body: bytes) -> int:
-    """The status of the answer. By hand, since each step of this has to end in time, and at the address looked at."""
+    """The status of the answer. By hand, since all steps together have to end in time, and at the address looked at."""
+    until = time.monotonic() + settings.NOTICE_TIMEOUT.total_seconds()
     path = f"{place.path or '/'}?{place.query}" if place.query else place.path or "/"
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     head = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode("ascii")
     try:
-        with _connected(place) as connection:
+        with _connected(place, until) as connection:
+            connection.settimeout(_left(until))
             connection.sendall(head + body)
-            return _status(connection)
+            return _status(connection, until)
     except (OSError, ValueError) as error:
         raise NotTaken(f"{place.hostname}: {type(error).__name__}") from None
 
 
-def _connected(place: SplitResult) -> socket.socket:
-    timeout = settings.NOTICE_TIMEOUT.total_seconds()
-    target = next(_addresses(place), None)
+def _connected(place: SplitResult, until: float) -> socket.socket:
+    target = next(_addresses(place, until), None)
     if target is None:
         raise NotTaken(f"{place.hostname} is no public address")
     family, kind, protocol, address = target
     plain = socket.socket(family, kind, protocol)
     try:
-        plain.settimeout(timeout)
+        plain.settimeout(_left(until))
         plain.connect(address)
         if place.scheme == "http":
             return plain
+        plain.settimeout(_left(until))
         return _tls().wrap_socket(plain, server_hostname=place.hostname)
     except BaseException:
         plain.close()
         raise
 
 
-def _status(connection: socket.socket) -> int:
+def _status(connection: socket.socket, until: float) -> int:
     """Of the first line, which has to be here in time as a whole."""
-    deadline = time.monotonic() + settings.NOTICE_TIMEOUT.total_seconds()
     read = b""
     while b"\r\n" not in read and len(read) < STATUS_LINE:
-        connection.settimeout(max(0.01, deadline - time.monotonic()))
+        connection.settimeout(_left(until))
         more = connection.recv(STATUS_LINE)
-        if not more or time.monotonic() > deadline:
+        if not more:
             raise ValueError("no answer")
         read += more
     return int(read.split(b" ", 2)[1][:3] if b" " in read else b"")

@@ -1,4 +1,4 @@
-"""Whom to write to about calls that wait: noted once a call, taken up by one sweeper at a time, then told.
+"""Whom to write to about calls that wait: noted each time one begins to, taken up by one sweeper at a time, then told.
 
 A message that was taken up and not ended (its worker died) is sent again after a while: one mail too many does no
 harm, since its links only open pages; one too few may cost a decision (docs/decisions/0019-notifications.md).
@@ -51,16 +51,15 @@ def note_due() -> int:
 
 @transaction.atomic
 def _note(call: ToolCall) -> bool:
-    """The first sweeper to take the mark off the call notes it; each call is noted once."""
+    """The first sweeper to take the mark off the call notes it: once each time that the call begins to wait."""
     if not ToolCall.objects.filter(pk=call.pk, announce_at=call.announce_at).update(announce_at=None):
         return False
     if call.status not in UNSETTLED:
         return True
+    kind = KINDS[Status(call.status)]
+    call.announcements.filter(kind=kind).exclude(told_at=None).delete()  # of an earlier time
     pairs = [(user, channel) for channel in _channels(call) for user in _reached(deciders(call), channel)]
-    rows = [
-        Announcement(call=call, user=user, channel=channel, kind=KINDS[Status(call.status)])
-        for user, channel in pairs
-    ]
+    rows = [Announcement(call=call, user=user, channel=channel, kind=kind) for user, channel in pairs]
     Announcement.objects.bulk_create(rows, ignore_conflicts=True)
     boxes = [Postbox(user=user, channel=channel) for user, channel in pairs]
     Postbox.objects.bulk_create(boxes, ignore_conflicts=True)
@@ -131,7 +130,8 @@ def _still_to_tell(box: Postbox) -> list[Announcement]:
     wanted = _reached(User.objects.filter(pk=box.user_id), Channel(box.channel)).exists()
     left = {call.pk for call in left_to(box.user_id, [row.call for row in rows])} if wanted else set()
     still = [row for row in rows if row.call_id in left and KINDS.get(Status(row.call.status)) == row.kind]
-    mine.filter(told_at=None).exclude(pk__in=[row.pk for row in still]).delete()
+    gone = {row.pk for row in rows} - {row.pk for row in still}
+    mine.filter(pk__in=gone).delete()  # no others: what was noted since then is for the next message
     _name_requesters([row.call for row in still])
     return still
 

@@ -23,6 +23,7 @@ from approvals.actions.decisions import (
 from approvals.errors import AlreadyDecided, Refusal, Stale, TooEarly
 from approvals.fields import storable
 from approvals.models import AuditEntry, Decision, Tool, ToolCall
+from approvals.permissions import voting
 from approvals.signals import resumed, settled
 from approvals.states import Choice, Outcome, Status
 
@@ -126,11 +127,6 @@ def _again(call: ToolCall, user: User) -> dict[str, Any]:
         "why": "",
     }
     return {**counts, **fresh, "status": Status.APPROVED, "decided_at": Now(), "version": F("version") + 1}
-
-
-def voting(call: ToolCall) -> bool:
-    """Some want it run again, and more have to: what ran before had approvals enough."""
-    return call.status == Status.UNKNOWN and call.approvals < call.quorum and call.round > 1
 
 
 def _change(call: ToolCall, seen: Settlement, changes: dict[str, Any]) -> None:

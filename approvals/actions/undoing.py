@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -12,9 +13,9 @@ from approvals import audit, events
 from approvals.actions import trust
 from approvals.actions.decisions import check_may_decide, find, record_refusal
 from approvals.actions.edits import digest_of
-from approvals.actions.settlements import voting
 from approvals.errors import Refusal, TooLate
 from approvals.models import Decision, ToolCall
+from approvals.permissions import voting
 from approvals.signals import reopening
 from approvals.states import UNSETTLED, Choice, Status
 
@@ -79,6 +80,8 @@ def _reopen(call: ToolCall, version: int, left: int) -> None:
     if call.status != Status.UNKNOWN:
         changes |= {"status": Status.PENDING, "decided_at": None, "executable_until": None}
         still &= Q(expires_at__gt=Now())
+    if call.status in (Status.APPROVED, Status.DENIED) and call.term("notify"):
+        changes["announce_at"] = Now() + settings.NOTICE_GRACE
     if call.proposed is not None and not left and call.status != Status.UNKNOWN:
         digest = digest_of(call, call.proposed)
         changes |= {"arguments": call.proposed, "proposed": None, "digest": digest}

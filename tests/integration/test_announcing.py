@@ -18,10 +18,12 @@ from django.utils import timezone
 from approvals.actions import announcing, notices, sending
 from approvals.actions.calls import mark_unknown
 from approvals.actions.doubts import doubts
+from approvals.actions.undoing import undo
 from approvals.models import AuditEntry, ToolCall, ToolPolicy
-from approvals.notice_models import Announcement, Postbox
+from approvals.notice_models import Announcement, Kind, Postbox
+from approvals.permissions import left_to
 from approvals.policy_files import Entry
-from approvals.states import Channel, Fault, Status
+from approvals.states import Channel, Fault, Outcome, Status
 from tests import desk
 from tests.desk import MAIL, approve, asks, chat, deny, no_audit, pass_by, pending, sweep
 from tests.fakes.model import Use
@@ -138,6 +140,27 @@ def test_nothing_is_sent_where_nothing_is_left(written, model, alice, rita):
     assert "call.announced" not in desk.kinds()
 
 
+def test_what_is_noted_while_a_message_is_made_up_is_in_the_next_one(
+    written, model, alice, rita, monkeypatch
+):
+    first, second = ask(model, alice), ask(model, alice, to="b@example.com")
+    announcing.note_due()
+    Announcement.objects.filter(call=second).delete()
+
+    def meanwhile(*args):
+        Announcement.objects.create(call=second, user=rita, channel=Channel.EMAIL, kind=Kind.WAITING)
+        monkeypatch.setattr(announcing, "left_to", left_to)
+        return left_to(*args)
+
+    Postbox.objects.exclude(user=rita).delete()
+    monkeypatch.setattr(announcing, "left_to", meanwhile)
+    sending.send_due()
+    free()
+    sending.send_due()
+    assert [str(first.pk) in mail.outbox[0].body, str(second.pk) in mail.outbox[-1].body] == [True] * 2
+    assert len(mail.outbox) == 2
+
+
 def test_a_flood_is_one_digest_and_another_after_ten_minutes(written, model, alice):
     ask(model, alice)
     sweep()
@@ -225,6 +248,108 @@ def test_an_unknown_outcome_is_told_of_too(written, model, alice, rita):
     free()
     sweep()
     assert "Did it happen? send_email for alice" in mail.outbox[-1].body
+
+
+def run_again(call, by):
+    """It is run again, and its worker dies once more."""
+    if call.status == Status.UNKNOWN:
+        desk.settle(call, by, Outcome.RUN_AGAIN)
+    ToolCall.objects.filter(pk=call.pk).update(status=Status.STARTED)
+    call.refresh_from_db()
+    assert mark_unknown(call, Fault.WORKER_DIED)
+    call.refresh_from_db()
+    ripen()
+    announcing.note_due()
+    free()
+    sweep()
+
+
+def test_an_outcome_that_is_unknown_again_is_told_of_again(written, model, alice, rita, remy):
+    call = ask(model, alice)
+    approve(call, rita)
+    run_again(call, rita)
+    assert letters() == [("remy", 1), ("rita", 1)]  # who approved it may settle it too
+    run_again(call, rita)
+    assert letters() == [("remy", 1), ("remy", 1), ("rita", 1), ("rita", 1)]
+    free()
+    sweep()
+    assert len(mail.outbox) == 4
+
+
+def test_who_wants_it_run_again_already_is_not_written_to(written, policy, model, alice, rita, remy):
+    policy.quorum = 2
+    policy.save()
+    call = ask(model, alice)
+    for one in (rita, remy):
+        approve(call, one)
+        call.refresh_from_db()
+    ToolCall.objects.filter(pk=call.pk).update(status=Status.STARTED)
+    call.refresh_from_db()
+    assert mark_unknown(call, Fault.WORKER_DIED)
+    call.refresh_from_db()
+    desk.settle(call, rita, Outcome.RUN_AGAIN)
+    ripen()
+    sweep()
+    assert letters() == [("remy", 1)]
+
+
+@pytest.mark.parametrize("end", [approve, deny])
+def test_what_waits_again_since_its_decision_was_undone_is_told_of(written, model, alice, remy, end):
+    model.play(asks(), "Done.")
+    call = pending(chat(alice))
+    end(call, remy)
+    ripen()
+    sweep()
+    call.refresh_from_db()
+    call = undo(call.pk, remy, call.version)
+    sweep()
+    assert mail.outbox == []  # it has a minute again
+    ripen()
+    sweep()
+    assert letters() == [("remy", 1), ("rita", 1)]
+
+
+def test_what_was_told_waits_again_and_is_told_once_more(written, model, alice, remy):
+    call = ask(model, alice)
+    sweep()
+    approve(call, remy)
+    call.refresh_from_db()
+    undo(call.pk, remy, call.version)
+    ripen()
+    for _ in range(2):
+        free()
+        sweep()
+    assert letters() == [("remy", 1), ("remy", 1), ("rita", 1), ("rita", 1)]
+
+
+def test_what_was_noted_and_waits_again_is_told_once(written, model, alice, remy):
+    call = ask(model, alice)
+    announcing.note_due()
+    approve(call, remy)
+    call.refresh_from_db()
+    undo(call.pk, remy, call.version)
+    ripen()
+    for _ in range(2):
+        sweep()
+        free()
+    assert letters() == [("remy", 1), ("rita", 1)]
+
+
+def test_one_of_several_approvals_taken_back_is_no_news(written, policy, model, alice, rita):
+    policy.quorum = 2
+    policy.save()
+    call = ask(model, alice)
+    sweep()
+    approve(call, rita)
+    call.refresh_from_db()
+    assert undo(call.pk, rita, call.version).announce_at is None
+
+
+def test_where_nobody_is_written_to_undoing_changes_nothing_in_that(model, alice, rita):
+    call = ask(model, alice)
+    approve(call, rita)
+    call.refresh_from_db()
+    assert undo(call.pk, rita, call.version).announce_at is None
 
 
 def test_the_trail_says_who_was_written_to(written, model, alice):

@@ -221,6 +221,43 @@ def test_one_that_answers_a_byte_at_a_time_is_left_in_time(browser, rita, settin
         thread.join(10)
 
 
+def test_a_name_server_that_does_not_answer_is_left_in_time(browser, settings, monkeypatch):
+    settings.NOTICE_TIMEOUT = timedelta(milliseconds=200)
+    ended = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: ended.wait(30) and [])
+    began = time.monotonic()
+    with pytest.raises(web_push.NotTaken, match="TimeoutError"):
+        web_push.send(PushSubscription.objects.get(), {"count": 1})
+    assert time.monotonic() - began < 5
+    ended.set()
+
+
+def test_a_name_that_means_nothing_is_said_to(browser, monkeypatch):
+    def unknown(*args, **kwargs):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(web_push.NotTaken, match="gaierror"):
+        web_push.send(PushSubscription.objects.get(), {"count": 1})
+
+
+def test_all_steps_share_one_timeout(browser, rita, settings, monkeypatch):
+    settings.NOTICE_TIMEOUT = timedelta(seconds=2)
+    looked_up = socket.getaddrinfo
+
+    def slow(*args, **kwargs):
+        threading.Event().wait(1.5)
+        return looked_up(*args, **kwargs)
+
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        subscribe(rita, **Browser(f"http://127.0.0.1:{hangs.getsockname()[1]}", "two").fields)
+        monkeypatch.setattr(socket, "getaddrinfo", slow)
+        began = time.monotonic()
+        with pytest.raises(web_push.NotTaken):
+            web_push.send(PushSubscription.objects.get(endpoint__endswith="two"), {"count": 1})
+        assert time.monotonic() - began < 3
+
+
 # --- Where nothing may be sent ----------------------------------------------------------------------
 ENDPOINTS = (
     "http://push.example.com/x",
@@ -280,7 +317,8 @@ def test_keys_that_are_none_are_not_taken(rita, settings, changes):
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
-     "::1", "fe80::1%eth0", "fd00::1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1"],
+     "::1", "fe80::1%eth0", "fd00::1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1", "64:ff9b:1::7f00:1",
+     "::127.0.0.1", "::8.8.8.8", "fec0::1", "2001:0:7f00:1::", "4000::1"],
 )  # fmt: skip
 def test_a_name_that_means_a_private_address_is_not_connected_to(rita, settings, monkeypatch, address):
     settings.VAPID_KEY = KEY
@@ -291,6 +329,11 @@ def test_a_name_that_means_a_private_address_is_not_connected_to(rita, settings,
     monkeypatch.setattr(socket, "socket", lambda *args: pytest.fail("it connected"))
     with pytest.raises(web_push.NotTaken, match="no public address"):
         web_push.send(PushSubscription.objects.get(), {"count": 1})
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808"])
+def test_public_addresses_are(address):
+    assert web_push._public(address)
 
 
 def test_loopback_is_for_tests_alone(browser, settings):
