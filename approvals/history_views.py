@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
@@ -25,6 +26,7 @@ from approvals.states import Status
 
 PAGE = 50
 EXPORTED = 10_000  # rows of a file
+FORMULA = re.compile(r'((?:^|[;|\t\r\n])(?:[^\S\t\r\n]|")*)(?=[=+\-@])')  # what begins a field, perhaps
 AT_ONCE = 500
 ASKED = [
     (status.value, status.label)
@@ -105,15 +107,17 @@ def export(request: Request) -> HttpResponse:
     reviewer(request)
     calls = _calls(request, _wanted(request))[:EXPORTED]
     text = StringIO()
-    csv.writer(text).writerows([harmless(cell) for cell in row] for row in _table(calls))
+    file = csv.writer(text, quoting=csv.QUOTE_ALL)
+    file.writerows([harmless(cell) for cell in row] for row in _table(calls))
     response = HttpResponse(text.getvalue(), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = 'attachment; filename="history.csv"'
     return response
 
 
 def harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else cell
+    """A cell that no spreadsheet takes for a formula, nor what it splits off with a separator of its own."""
+    first = "'" if cell.startswith(("\t", "\r", "\n")) else ""
+    return first + FORMULA.sub(r"\1'", cell)
 
 
 def _table(calls: QuerySet[ToolCall]) -> Iterator[tuple[str, ...]]:

@@ -158,13 +158,25 @@ def test_it_takes_any_query(rita, query):
 
 
 # --- The file ----------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t1", "\r1", "\n1"])
 def test_no_cell_is_a_formula(cell):
     assert harmless(cell) == f"'{cell}"
 
 
+def test_nor_is_what_a_spreadsheet_splits_off():
+    """Excel takes a semicolon for the separator in much of Europe, whatever the file is written with."""
+    for between in (";", "; ", ';"', "\t", "|", "|\u00a0", "\n", "\r\n", ";;", "\t \t"):
+        for sign in "=+-@":
+            assert harmless(f"a{between}{sign}1") == f"a{between}'{sign}1"
+
+
 def test_other_cells_stay_as_they_are():
-    assert [harmless(cell) for cell in ("", "a=1", "7", "'x")] == ["", "a=1", "7", "'x"]
+    cells = ["", "a=1", "7", "'x", "a; b", "a;b=1", "x-1; y", "2026-11-23T02:00:00+00:00"]
+    assert [harmless(cell) for cell in cells] == cells
+
+
+def test_many_separators_take_no_time():
+    assert len(harmless("\t " * 200_000)) == 400_001
 
 
 def test_the_file_holds_what_the_list_holds(rita, alice, blocked):
@@ -176,6 +188,13 @@ def test_the_file_holds_what_the_list_holds(rita, alice, blocked):
     [row] = csv.DictReader(StringIO(text(response)))
     assert row["call"] == str(call.pk) and row["decided_by"] == "rita" and row["for"] == "alice"
     assert (row["agent"], row["note"]) == ("'=cmd|' /C calc'!A0", "'@no, never")
+
+
+def test_every_cell_of_the_file_is_in_quotes(rita, alice):
+    settle(ask(alice, agent="a;=1+cmd|' /C calc'!A0"), rita, Choice.DENY, Status.DENIED)
+    head, line = text(as_one(rita).get(FILE)).splitlines()
+    assert head.startswith('"asked_at","tool",')
+    assert ",\"a;'=1+cmd|' /C calc'!A0\"," in line
 
 
 def test_only_reviewers_get_the_file(alice):
