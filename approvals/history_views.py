@@ -26,7 +26,7 @@ from approvals.states import Status
 
 PAGE = 50
 EXPORTED = 10_000  # rows of a file
-FORMULA = re.compile(r"((?:^|[;|\t\r\n])(?:[^\S\t\r\n]|")*)(?=[=+\-@])")
+FORMULA = re.compile(r'((?:^|[;|\t\r\n])(?:[^\S\t\r\n]|")*)(?=[=+\-@])')  # what begins a field, perhaps
 AT_ONCE = 500
 ASKED = [
     (status.value, status.label)

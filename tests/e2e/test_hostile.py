@@ -48,7 +48,8 @@ ROWS = f"""(known) => {{
   const skeleton = {SKELETON};
   const holders = [...document.querySelectorAll("li [data-value], tr [data-value]")];
   const rows = new Set(holders.filter((one) => !one.closest("#card")).map((one) => one.closest("li, tr")));
-  return [...rows].filter((row) => !row.matches(".bunch")).map((row) => [known.find((call) => row.innerHTML.includes(call)), skeleton(row)]);
+  const single = [...rows].filter((row) => !row.matches(".bunch"));
+  return single.map((row) => [known.find((call) => row.innerHTML.includes(call)), skeleton(row)]);
 }}"""
 DONE_TO = 3  # each third is looked at on the card of a call that is done, too; the chat shows all of them
 GONE_TO = 9  # each eighth page is gone to by its address, the others come by htmx
