@@ -104,12 +104,14 @@ def visible_grants(user: Person) -> QuerySet[TrustGrant]:
 
 
 def may_revoke(user: Person, grant: TrustGrant) -> bool:
-    """Whoever may decide the call on which it was given; administrators too, auditors not."""
+    """Whoever may decide the call on which it was given; administrators too, auditors not.
+
+    No query where `decisions__call` was prefetched.
+    """
     names = group_names(user)
     if ADMINISTRATORS in names:
         return True
-    calls = (decision.call for decision in grant.decisions.select_related("call"))
-    return any(names & set(call.group_names()) for call in calls)
+    return any(names & set(decision.call.group_names()) for decision in grant.decisions.all())
 
 
 def may_tune(user: Person) -> bool:

@@ -8,7 +8,9 @@ from io import StringIO
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from approvals import permissions
@@ -214,3 +216,17 @@ def test_the_page_of_trust_is_told_anew_in_part(alice, rita):
     assert f'id="grant-{grant.pk}"' in part and "<html" not in part and 'id="grants"' not in part
     trust_actions.revoke(grant.pk, grant.session, rita)
     assert 'id="no-trust"' in text(htmx(as_one(rita), TRUST, "grants"))
+
+
+def test_the_page_of_trust_asks_the_database_as_often_for_many(alice, rita):
+    def queries():
+        with CaptureQueriesContext(connection) as asked:
+            assert as_one(rita).get(TRUST).status_code == 200
+        return len(asked)
+
+    desk.trust(ask(alice), rita)
+    before = queries()
+    for number in range(4):
+        desk.trust(ask(alice, session=f"other-{number}"), rita)
+    assert queries() == before
+    assert text(as_one(rita).get(TRUST)).count("<button>Revoke</button>") == 5
