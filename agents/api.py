@@ -10,12 +10,13 @@ from django.http import HttpRequest
 from ninja import Field, Router, Schema, Status
 
 from agents.actions import answers, conversations, runs
+from agents.errors import NotAChatUser
 from agents.models import Question, Run, Session
 from agents.states import ACTIVE, RunStatus
 from approvals import permissions
 from approvals.actions import trust as trust_actions
 from approvals.api import CallOut, Problem, Token, call_out, person, trust_out, with_people
-from approvals.errors import NotAReviewer, NotFound, Refusal
+from approvals.errors import NotAReviewer, NotFound
 from approvals.models import ToolCall, TrustGrant
 
 router = Router(tags=["sessions"])
@@ -27,10 +28,6 @@ STATUS = {
     RunStatus.QUARANTINED: "failed",
     RunStatus.FAILED: "failed",
 }
-
-
-class NotAChatUser(Refusal):
-    code, http_status = "not_a_chat_user", 403
 
 
 class SessionIn(Schema):

@@ -108,6 +108,10 @@ class Bubble:
     editable: int = 0  # the number of the message, where it can be written anew
     kind: str = "user"
 
+    @property
+    def html(self) -> SafeString:
+        return mark(self.text)
+
 
 @dataclass(frozen=True)
 class Words:
@@ -166,6 +170,10 @@ class QuestionCard:
     def open(self) -> bool:
         return self.question.status == QuestionStatus.OPEN
 
+    @property
+    def answer(self) -> SafeString:
+        return mark(self.question.answer)
+
 
 @dataclass(frozen=True)
 class Note:
@@ -181,7 +189,7 @@ class Folded:
     """What was said before the person wrote their message anew."""
 
     key: str
-    first: str
+    first: SafeString
     items: list[Any]
     kind: str = "folded"
 
@@ -208,7 +216,7 @@ def flow(session: Session, messages: list[Message], calls: Iterable[Known], run:
 
 def _folded(items: list[Item]) -> Folded:
     first = next((item.text for item in items if isinstance(item, Bubble)), "")
-    return Folded(f"before-{items[0].key}", " ".join(first.split())[:80], items)
+    return Folded(f"before-{items[0].key}", mark(" ".join(first.split())[:80]), items)
 
 
 def offer_edit(items: list[Item], seq: int) -> list[Item]:

@@ -8,17 +8,12 @@ from django.conf import settings
 from django.contrib.auth.models import User
 
 from agents.actions import questions, runs
+from agents.errors import NotOpen
 from agents.models import Question, Session
 from agents.states import QuestionStatus
 from approvals import audit, events
-from approvals.errors import InvalidInput, NotFound, Refusal
+from approvals.errors import InvalidInput, NotFound
 from approvals.fields import storable
-
-
-class NotOpen(Refusal):
-    """Somebody has answered, or the run has ended."""
-
-    code, http_status = "not_open", 409
 
 
 def answer(session: Session, question_id: Any, user: User, text: str) -> Question:

@@ -13,10 +13,11 @@ from django.db.models.functions import Now
 
 from agents.actions import questions, runs
 from agents.actions.attachments import Attachment, stored
+from agents.errors import AgentInactive, Busy
 from agents.models import Agent, Message, Question, Run, Session
 from agents.states import RunStatus
 from approvals import events
-from approvals.errors import InvalidInput, NotFound, Refusal
+from approvals.errors import InvalidInput, NotFound
 from approvals.failpoints import reach
 from approvals.fields import storable
 from approvals.models import ToolCall
@@ -26,14 +27,6 @@ from approvals.states import Status
 _PK = Slot("pk", UUIDField())
 ATTACHED = "Attached files: "
 WINDOW = 60  # messages of a long conversation that a model gets to see
-
-
-class Busy(Refusal):
-    code, http_status = "busy", 409
-
-
-class AgentInactive(Refusal):
-    code, http_status = "agent_inactive", 409
 
 
 def open_with(user: User, agent_slug: str, text: str, files: Sequence[Attachment] = ()) -> Session:

@@ -9,18 +9,14 @@ from collections import Counter
 from typing import Any
 
 from agents.actions import conversations
+from agents.errors import NotLast
 from agents.models import Message, Run, Session
 from approvals import audit
-from approvals.errors import Refusal
 from approvals.models import ToolCall
 from approvals.states import Status
 
 NOTE = "Note from Nod: "
 OPEN = (Status.PENDING, Status.APPROVED, Status.STARTED, Status.UNKNOWN)
-
-
-class NotLast(Refusal):
-    code, http_status = "not_last", 409
 
 
 def editable(session: Session) -> Message | None:

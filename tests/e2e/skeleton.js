@@ -35,7 +35,8 @@
   for (const holder of root.querySelectorAll("[data-value]")) {
     for (const element of [holder, ...holder.querySelectorAll("*")]) {
       const names = element.getAttributeNames();
-      if (element.matches(POWERS) || names.some((name) => BY_NAME.test(name))) bad.push(element.outerHTML.slice(0, 200));
+      const field = element === holder && element.matches("textarea"); // Nod's own; it has text alone
+      if ((!field && element.matches(POWERS)) || names.some((name) => BY_NAME.test(name))) bad.push(element.outerHTML.slice(0, 200));
       if (element.matches("svg.icon > use[href^='/static/img/icons.svg']")) continue;
       if (element.hasAttribute("href") && !/^(https?:|mailto:)/.test(element.getAttribute("href"))) bad.push(element.outerHTML.slice(0, 200));
       if (element !== holder && element.closest(".words") && element.id) bad.push(element.outerHTML.slice(0, 200));

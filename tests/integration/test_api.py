@@ -16,6 +16,7 @@ from django.test import AsyncClient, Client
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from agents.actions import conversations, runs
+from agents.errors import AgentInactive
 from agents.models import Run, Session
 from agents.states import RunStatus
 from approvals import api as approvals_api
@@ -737,7 +738,7 @@ def test_it_says_when_the_agent_is_switched_off(chatting, session, agent):
     body = problem(chatting.post(f"sessions/{session.key}/messages", {"text": "Hi."}), 409, "agent_inactive")
     assert "Assistant is switched off" in body["detail"]
     Run.objects.update(status=RunStatus.FAILED)
-    with pytest.raises(conversations.AgentInactive):
+    with pytest.raises(AgentInactive):
         conversations.retry(Session.objects.get(pk=session.pk))
     assert session.runs.count() == 1
     problem(chatting.post("sessions", {"agent": "assistant"}), 404, "not_found")

@@ -7,8 +7,7 @@ from django.urls import reverse
 
 from agents.actions import conversations, rewriting, runs
 from agents.actions.attachments import Attachment
-from agents.actions.conversations import Busy
-from agents.actions.rewriting import NotLast
+from agents.errors import Busy, NotLast
 from agents.states import RunStatus
 from agents.tools.workspace import root
 from approvals.errors import InvalidInput
@@ -235,9 +234,20 @@ def test_the_page_offers_it_and_folds_what_was(as_alice, model, alice):
     assert 'class="edit"' not in page(as_alice, session)
     work()
     html = page(as_alice, session)
-    assert "Before you wrote it anew: “Tow &lt;b&gt;”" in html
+    assert "Before you wrote it anew: “<span data-value>Tow &lt;b&gt;</span>”" in html
     assert html.count('class="edit"') == 1
     assert html.index("&lt;First&gt;") < html.index(">Two<") < html.index("Second.")
+
+
+def test_what_deceives_in_ones_own_words_is_marked(as_alice, model, alice):
+    model.play("First.", "Second.")
+    session = chat(alice, "Pasted \u202etxet")
+    rewrite(session, "Pasted \u202ediov")
+    work()
+    html = page(as_alice, session)
+    assert html.count("Pasted <mark>U+202E</mark>txet") == 2, "the bubble, and where it is folded"
+    assert "data-value>Pasted <mark>U+202E</mark>diov</div>" in html
+    assert "data-value aria-describedby" in html and ">Pasted \u202ediov</textarea>" in html
 
 
 def test_a_refused_text_is_not_lost(as_alice, model, alice):

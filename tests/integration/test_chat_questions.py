@@ -7,7 +7,7 @@ from django.db import close_old_connections
 from django.urls import reverse
 
 from agents.actions import answers, runs
-from agents.actions.answers import NotOpen
+from agents.errors import NotOpen
 from agents.models import Question, Run
 from agents.states import QuestionStatus, RunStatus
 from approvals import permissions
@@ -228,7 +228,7 @@ def test_the_chat_shows_the_question_and_then_the_answer(as_alice, session):
     assert "The agent goes on as soon as you answer." in html
     assert send(as_alice, session, choice="Blue").status_code == 302
     html = page(as_alice, session)
-    assert "You answered</span> Blue" in html and 'name="choice"' not in html
+    assert "You answered</span> <span data-value>Blue</span>" in html and 'name="choice"' not in html
 
 
 def test_a_refused_answer_is_not_lost(as_alice, session):
@@ -238,7 +238,7 @@ def test_a_refused_answer_is_not_lost(as_alice, session):
     send(as_alice, session, choice="Red")
     late = send(as_alice, session, answer="Blue")
     assert late.status_code == 409
-    assert "You answered</span> Red" in late.content.decode()
+    assert "You answered</span> <span data-value>Red</span>" in late.content.decode()
 
 
 def test_choices_and_answers_are_text(model, as_alice, alice):
@@ -250,6 +250,8 @@ def test_choices_and_answers_are_text(model, as_alice, alice):
     send(as_alice, session, choice=trick)
     assert question(session).answer == trick
     assert "<script>alert" not in page(as_alice, session)
+    Question.objects.update(answer="b\u202ec")
+    assert "<span data-value>b<mark>U+202E</mark>c</span>" in page(as_alice, session)
 
 
 def test_strangers_find_no_question(client, bob, session):

@@ -12,6 +12,7 @@ from strands.hooks.events import BeforeToolCallEvent
 
 from agents import driver, ledger
 from agents.actions import conversations, runs
+from agents.errors import Busy
 from agents.ledger import LedgerGate
 from agents.models import Message, Run, Session
 from agents.runtimes import clocks, local
@@ -670,7 +671,7 @@ def test_it_shows_a_model_the_end_of_a_long_conversation(model, alice, monkeypat
 # --- Posting ---------------------------------------------------------------------------------------------
 def test_it_takes_one_message_at_a_time(model, alice):
     session = say(alice)
-    with pytest.raises(conversations.Busy):
+    with pytest.raises(Busy):
         conversations.post(session, "And another thing.")
     assert session.messages.count() == session.runs.count() == 1
 

@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 
 from agents import driver, ledger, providers
 from agents.actions import conversations, runs
+from agents.errors import Busy
 from agents.models import Run
 from agents.states import ACTIVE, RunStatus
 from approvals.actions import calls as call_actions
@@ -99,7 +100,7 @@ class Lifecycle(RuleBasedStateMachine):
         asked = [(name, f"{session.pk.hex}-{self.number}-{index}") for index, name in enumerate(names)]
         busy = session.runs.filter(status__in=ACTIVE).exists()
         if busy:
-            with pytest.raises(conversations.Busy):
+            with pytest.raises(Busy):
                 conversations.post(session, json.dumps(asked))
         else:
             conversations.post(session, json.dumps(asked))

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from agents import driver, tasks, wakeups
 from agents.actions import conversations, runs
+from agents.errors import Busy
 from agents.ledger import LedgerGate
 from agents.models import Run
 from agents.runtimes.port import ToolUse
@@ -265,7 +266,7 @@ def test_an_approval_that_came_before_a_run_was_set_aside_lapses_too(model, alic
 
 
 def test_it_takes_no_message_while_a_run_is_set_aside(set_aside, alice):
-    with pytest.raises(conversations.Busy):
+    with pytest.raises(Busy):
         say(alice, "Hello?", set_aside)
 
 
@@ -502,10 +503,10 @@ def test_it_takes_new_messages_after_a_stop(model, alice):
 # --- Retry -------------------------------------------------------------------------------------------------
 def test_it_retries_only_what_has_ended(model, alice):
     session = conversations.begin(alice, "assistant")
-    with pytest.raises(conversations.Busy):
+    with pytest.raises(Busy):
         conversations.retry(session)
     conversations.post(session, "Hello.")
-    with pytest.raises(conversations.Busy):
+    with pytest.raises(Busy):
         conversations.retry(session)
 
 
@@ -547,7 +548,7 @@ def test_it_notices_a_stop_at_a_draft(model, alice, monkeypatch):
 def test_it_retries_nothing_that_is_done(model, alice):
     model.play("Hi.")
     session = chat(alice)
-    with pytest.raises(conversations.Busy, match="nothing to try again"):
+    with pytest.raises(Busy, match="nothing to try again"):
         conversations.retry(session)
     assert session.runs.count() == 1
 
