@@ -108,6 +108,11 @@ class Tally:
     def p90(self) -> int | None:
         return percentile(self.times, 90)
 
+    @property
+    def settled(self) -> int:
+        """Those that wait no more."""
+        return self.asked - self.fates[Fate.WAITING]
+
     def share(self, fate: Fate) -> float:
         return self.fates[fate] / self.asked if self.asked else 0.0
 

@@ -107,8 +107,14 @@ class TallyRow:
         return [(name, number, percent(number, self.tally.asked)) for name, number in told]
 
     @property
+    def ends(self) -> list[tuple[str, int, str]]:
+        """How those ended that wait no more."""
+        told = [(name, number) for name, number, _ in self.shares if name != Fate.WAITING]
+        return [(name, number, percent(number, self.tally.settled)) for name, number in told]
+
+    @property
     def approved(self) -> str:
-        return percent(self.tally.fates[Fate.APPROVED], self.tally.asked)
+        return percent(self.tally.fates[Fate.APPROVED], self.tally.settled)
 
     @property
     def rates(self) -> SafeString:
