@@ -62,6 +62,7 @@ def test_a_refresh_leaves_what_is_being_edited(nod: System, sign_in: SignIn) -> 
     say(sign_in("bob"), f"Email {other} about the launch")
     arrives(rita, other)
     expect(rita.locator("#edit-form textarea")).to_have_value("Half a sentence")
+    rita.locator("#edit-form textarea").focus()  # the click on the bar has taken it
     rita.keyboard.press("Control+Enter")
     expect(rita.locator("#changed-form")).to_be_visible()
 
