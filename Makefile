@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ON_POSTGRESQL := tests/integration $(foreach name,processes up bedrock bedrock_journey postgres sso,--ignore tests/integration/test_$(name).py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench chaos screens mutants lock clean
+.PHONY: help run demo test check bench chaos hostile screens mutants lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -60,6 +60,12 @@ chaos: .venv/requirements-dev.stamp ## break it in every known place, on both da
 screens: export DEBUG = 1
 screens: .venv/requirements-dev.stamp ## pictures of every page in its states, under var/screens/ (a few minutes)
 	@$(PYTHON) -m tests.screens var/screens
+
+hostile: export DEBUG = 1
+hostile: export NOD_DATA = $(CURDIR)/var/test
+hostile: export HOSTILE = all
+hostile: .venv/requirements-dev.stamp ## every hostile value on every page in Chromium (ten minutes); `make test` takes a few
+	@$(PYTHON) -m pytest tests/e2e/test_hostile.py
 
 mutants: export DEBUG = 1
 mutants: .venv/requirements-dev.stamp ## take each promise out of the code in turn: do the tests notice? (20 minutes)

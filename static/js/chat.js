@@ -232,5 +232,7 @@
     if (follow || detail.requestConfig?.verb === "post") toEnd();
   });
   dress();
+  // Whoever opens a chat writes next; on a phone that would only call up the keyboard.
+  if (document.activeElement === document.body && matchMedia("(hover: hover)").matches) $("text")?.focus({ preventScroll: true });
   if ($("flow") && !new URLSearchParams(location.search).has("before")) toEnd();
 })();

@@ -6,7 +6,7 @@
     .replace(/[0-9a-f]{8}-[0-9a-f-]{27}/g, "U").replace(/[0-9a-f]{6,}/g, "H")
     .replace(/under \d/g, "0").replace(/\d[\d.,]*/g, "0").replace(/\s+/g, " ").trim();
   const attribute = ({ name, value, ownerElement }) => {
-    if (name === "class") value = value.split(" ").filter((one) => !one.startsWith("htmx-")).sort().join(" ");
+    if (name === "class") value = value.split(" ").filter((one) => one && one !== "fresh" && !one.startsWith("htmx-")).sort().join(" ");
     if (name === "hx-headers") value = Object.keys(JSON.parse(value)).join(" ");
     if (name === "datetime") value = "";
     if (name === "value" && ownerElement.name === "csrfmiddlewaretoken") value = "";
@@ -16,7 +16,7 @@
   const walk = (element, depth) => {
     if (element.dataset?.value === "about" || element.matches("#alike, #held")) return; // what else there is on the desk
     if (element.dataset?.value !== undefined) return lines.push(`${depth}VALUE`);
-    const names = [...element.attributes].filter(({ name }) => !IGNORED.has(name)).map(attribute).sort();
+    const names = [...element.attributes].filter(({ name }) => !IGNORED.has(name)).map(attribute).filter((one) => one !== "class=").sort();
     lines.push(`${depth}${element.localName} ${names.join(" ")}`);
     if (element.matches("title, time, #announce, #live")) return;
     for (const child of element.childNodes) {
@@ -35,6 +35,7 @@
   for (const holder of root.querySelectorAll("[data-value]")) {
     for (const element of [holder, ...holder.querySelectorAll("*")]) {
       const names = element.getAttributeNames();
+      if (element.outerHTML === '<button type="button" class="copy">Copy</button>') continue; // made by chat.js
       const field = element === holder && element.matches("textarea"); // Nod's own; it has text alone
       if ((!field && element.matches(POWERS)) || names.some((name) => BY_NAME.test(name))) bad.push(element.outerHTML.slice(0, 200));
       if (element.matches("svg.icon > use[href^='/static/img/icons.svg']")) continue;
