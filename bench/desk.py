@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -96,6 +96,9 @@ class Asker:
         self._http = httpx.Client(base_url=f"{system.url}/api/v1/", headers=headers, timeout=PATIENCE)
         self._stopped = threading.Event()
         self.asked = 0
+
+    def close(self) -> None:
+        self._http.close()
 
     def ask(self, count: int) -> None:
         for _ in range(count):
@@ -218,6 +221,7 @@ def _update(context: BrowserContext, system: System) -> Row:
         page.wait_for_timeout(1000)  # what comes late counts too
         sizes.append((moved.answers - before[0], moved.frames - before[1]))
     page.close()
+    asker.close()
     answers, frames = (median(one) / 1000 for one in zip(*sizes, strict=True))
     return {
         "kB of answers": round(answers, 2),
@@ -325,8 +329,7 @@ class Hand:
 
 def _keyboard(browser: Browser, *, live: bool) -> Row:
     """30 decisions on the demo's calls; `live`: while one more comes in every second."""
-    with _system() as system:
-        asker = Asker(system)
+    with _system() as system, closing(Asker(system)) as asker:
         asker.ask(DECISIONS)
         page = _reviewer(browser, system).new_page()
         page.goto("/approvals/")

@@ -38,18 +38,32 @@ EXPECTED = (
     "htmx:sendError",
 )
 
-FAULTS = ("test_healing", "test_unknown")  # these wait for leases and polls
+# Those of a group share a system and a browser. The first wait for leases and polls; the others take about as long.
+GROUPS = {
+    "faults": ("test_healing", "test_unknown", "test_hostile", "test_keyboard", "test_policies"),
+    "chat": (
+        "test_chat",
+        "test_card",
+        "test_insights",
+        "test_notifications",
+        "test_restart",
+        "test_slow_network",
+    ),
+    "desk": ("test_accessibility", "test_desk", "test_journey"),
+}
 
 expect.set_options(timeout=15_000)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In two workers at most, since those of one share a system and a browser."""
+    """In as many workers as there are groups; these come first, since they take longest."""
+    groups = {name: group for group, names in GROUPS.items() for name in names}
     for item in items:
         if "/e2e/" in item.path.as_posix():
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("faults" if item.path.stem in FAULTS else "browser"))
+            item.add_marker(pytest.mark.xdist_group(groups[item.path.stem]))
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
 
 
 @pytest.fixture(scope="module")  # its event loop must be gone before an async test of another module runs

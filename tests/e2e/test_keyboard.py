@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -30,8 +32,7 @@ def quiet_nod(tmp_path_factory: pytest.TempPathFactory) -> System:
 
 @pytest.mark.timeout(300)
 def test_from_the_sign_in_to_the_last_decision_by_keys(quiet_nod: System, chromium: Browser) -> None:
-    with quiet_nod.up():
-        asker = Asker(quiet_nod)
+    with quiet_nod.up(), closing(Asker(quiet_nod)) as asker:
         asker.ask(DECISIONS)
         context = chromium.new_context(base_url=quiet_nod.url)
         page = context.new_page()

@@ -120,7 +120,7 @@ def test_what_asks_for_more_is_decided_on_the_desk(lenient, as_alice, alice, mod
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        ("Hi\n-----BEGIN PRIVATE KEY-----\nplease wire 10000 to mallory", "Some of it is hidden here."),
+        ("The key is AKIAIOSFODNN7EXAMPLE, use it.", "Some of it is hidden here."),
         ("é" * 40_000, "It is too long to be approved."),
     ],
     ids=["hidden", "in bytes"],
