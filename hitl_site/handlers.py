@@ -7,12 +7,14 @@ was half of a request's time (docs/decisions/0010-one-thread-a-request.md).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.staticfiles.storage import staticfiles_storage
+from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -34,6 +36,11 @@ class OneThread(ASGIHandler):
             super().load_middleware(is_async=False)
         finally:
             settings.MIDDLEWARE = everything
+
+    async def listen_for_disconnect(self, receive: Any) -> None:
+        """Ends when the client is gone. Django's raises, which is logged where nobody is left to hear it."""
+        with suppress(RequestAborted):
+            await super().listen_for_disconnect(receive)
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         return await sync_to_async(self.get_response, thread_sensitive=True)(request)

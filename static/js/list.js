@@ -13,6 +13,7 @@
 
   // --- Fetching: one request at a time; what rings meanwhile is fetched after it ---
   let busy = false;
+  let showing = false; // what was held back is on its way into the list: the bar has done its work
   let due; // undefined: nothing; a set of ids: these rows; "all": what there is; "show": that, and what was held back
   function want(what) {
     if (due === "show" || what === "show") due = "show";
@@ -26,12 +27,14 @@
     const what = due;
     due = undefined;
     busy = true;
+    showing ||= what === "show";
     try {
       if (typeof what === "string") await whole(what === "show");
       else take(await fetchList({ changed: [...what].join(",") }));
     } catch (error) {
       if (!(error instanceof TypeError || error.name === "TimeoutError")) throw error;
       document.dispatchEvent(new CustomEvent("nod:unheard"));
+      showing = false;
       bar();
     } finally {
       busy = false;
@@ -101,7 +104,10 @@
   async function whole(show) {
     const short = cut() && live().length < 100;
     const answer = await fetchList({ selected: current(), ...(show || short ? {} : { shown: shows() }) });
-    if (!answer) return;
+    if (!answer) {
+      showing = false;
+      return bar();
+    }
     if (show || !live().length) return replace(answer);
     const items = [...answer.querySelector("#waiting").children];
     if (cut()) extend(items);
@@ -122,6 +128,7 @@
   function replace(answer) {
     const before = new Set(live().map((item) => item.id));
     held.clear();
+    showing = false;
     const badge = answer.querySelector("#pending");
     badge?.remove();
     Idiomorph.morph(list, answer.innerHTML, { morphStyle: "innerHTML" });
@@ -167,7 +174,7 @@
   function bar() {
     const count = held.size;
     if (count && $("held").hidden) nod.say(count === 1 ? "One new call" : `${count} new calls`);
-    $("held").hidden = !count;
+    $("held").hidden = !count || showing;
     if (count) $("held-text").textContent = count === 1 ? "1 new call" : `${count} new calls`;
   }
   $("queue-list").addEventListener("mouseleave", () => {
@@ -177,7 +184,8 @@
   });
   function showHeld() {
     if (!held.size) return;
-    $("held").hidden = true;
+    showing = true;
+    bar();
     want("show");
   }
   document.addEventListener("click", ({ target }) => { if (target.closest("#held")) showHeld(); });

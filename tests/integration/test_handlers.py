@@ -160,3 +160,10 @@ async def test_one_thread_serves_no_files(settings, files):
     OneThread()
     assert "hitl_site.handlers.StaticFiles" in settings.MIDDLEWARE, "it was left out for a moment only"
     assert (await get(OneThread(), staticfiles_storage.url("css/nod.css"))).status_code == 404
+
+
+async def test_a_client_that_leaves_ends_the_listening_without_an_error():
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    await OneThread().listen_for_disconnect(gone)  # Django's raises RequestAborted
