@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
 import threading
@@ -28,6 +29,15 @@ from tests.fakes.model import ScriptedModel
 from tests.seeded import seed
 from tests.system import TEMPLATES, templates
 
+# What threads of Nod import when they first need it. Each makes a logger, and pytest walks through all loggers,
+# without a lock, as a test begins: in one run of many it met one that was just being made.
+IMPORTED_BY_THREADS = (
+    "celery.app.amqp",
+    "celery.backends.base",
+    "celery.events",
+    "kombu.transport.memory",
+    "strands.agent._agent_delegation",
+)
 MADE_BY_DJANGO = {"django_content_type", "auth_permission"}
 
 hypothesis.settings.register_profile(
@@ -40,6 +50,8 @@ def pytest_configure(config):
     """Signals as in a terminal, for the tests and all that they start: nohup and `&` have some ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for name in IMPORTED_BY_THREADS:
+        importlib.import_module(name)
     if TEMPLATES not in os.environ:  # in pytest itself; its workers inherit it
         kept = templates()
         kept.__enter__()

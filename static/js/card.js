@@ -21,9 +21,10 @@
     const card = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html").getElementById("card");
     if (card?.dataset.version === $("card").dataset.version) event.detail.shouldSwap = false;
   });
-  // What comes up by a key or a click has the focus; never a button.
+  // What comes up by a key or a click has the focus; never a button. At once: whoever has typed or clicked meanwhile
+  // is not to find themselves in another field.
   let shown = $("card")?.dataset.form;
-  document.addEventListener("htmx:afterSettle", (event) => {
+  document.addEventListener("htmx:afterSwap", (event) => {
     const form = $("card")?.dataset.form;
     if (!detail(event) || shown === (shown = form)) return;
     if (form === "edit") ($("edit-form").querySelector("[aria-invalid]") || $("edit-form").querySelector("input:not([type=hidden]), textarea, select"))?.focus();
