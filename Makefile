@@ -28,7 +28,7 @@ demo: .venv/requirements.stamp ## play the whole loop in the terminal, without a
 test: export DEBUG = 1
 test: export NOD_DATA = $(CURDIR)/var/test
 test: .venv/requirements-dev.stamp ## run every test, those in a browser too where there is a Chromium
-	@browser=; for name in chromium chromium-browser google-chrome; do \
+	@browser=; for name in chromium-headless-shell chromium chromium-browser google-chrome; do \
 		if command -v $$name >/dev/null 2>&1; then browser=$$name; break; fi; done; \
 	if [ -n "$$browser" ]; then echo "Browser tests run in $$(command -v $$browser)."; \
 	else echo "No Chromium found: the browser tests are left out."; fi

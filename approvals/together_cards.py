@@ -108,6 +108,12 @@ class Result:
             repr([(str(call.pk), call.version, call.status) for call in self.calls]).encode()
         ).hexdigest()[:16]
 
+    @property
+    def lost(self) -> str:
+        """The ids of those that others had decided before, for the address."""
+        mine = {call.pk for call in self.calls}
+        return ",".join(str(one.call.pk) for one in self.left if one.call.pk not in mine)
+
     @cached_property
     def decided(self) -> list[ToolCall]:
         """Those of which the decision stands."""

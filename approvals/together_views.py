@@ -13,12 +13,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import trigger_client_event
 
-from approvals.actions import together
+from approvals.actions import decisions, together
 from approvals.actions.together import Became, Seen
 from approvals.alike import MOST
 from approvals.desk_page import INCOMPLETE, page, queue_list
 from approvals.errors import CommentRequired, InvalidInput, NotFound, Refusal
-from approvals.models import Decision
+from approvals.models import Decision, ToolCall
 from approvals.requests import Request, as_uuid, calls_of, reviewer, wants
 from approvals.states import Choice
 from approvals.together_cards import Result, Together
@@ -60,9 +60,10 @@ def decide(request: Request) -> HttpResponse:
 @never_cache
 @require_safe
 def result(request: Request, batch: UUID) -> HttpResponse:
-    """What became of the calls that this person decided together."""
+    """What became of the calls that this person decided together; `left`: those that others had decided."""
     reviewer(request)
-    return _told(request, batch)
+    lost = _visible(request, request.GET.get("left", ""))
+    return _told(request, batch, [Became(call, decisions.lost(call)) for call in lost])
 
 
 @never_cache
@@ -77,9 +78,13 @@ def undo(request: Request, batch: UUID) -> HttpResponse:
     return _told(request, batch, [one for one in became if one.refused])
 
 
-def _card(request: Request, ids: str) -> Together:
+def _visible(request: Request, ids: str) -> list[ToolCall]:
     wanted = [found for text in ids.split(",")[: MOST + 1] if (found := as_uuid(text))]
-    calls = sorted(calls_of(request).filter(pk__in=wanted), key=lambda call: wanted.index(call.pk))
+    return sorted(calls_of(request).filter(pk__in=wanted), key=lambda call: wanted.index(call.pk))
+
+
+def _card(request: Request, ids: str) -> Together:
+    calls = _visible(request, ids)
     if not calls:
         raise Http404("There are no such calls, or they are not yours to see.")
     return Together(calls, request.user)

@@ -40,27 +40,35 @@
   });
 
   // --- Answers that come too late ---
-  // A refresh that was asked for before somebody chose or decided something would show the past: it is asked for
-  // anew. Of two choices the later one counts. (hx-sync could abort requests, but each abort logs an error.)
+  // While a choice or decision is on its way, and for what was asked before its answer, a refresh would show the past,
+  // or take away the form whose answer is to come: it is asked for anew afterwards. Of two choices the later one
+  // counts. (hx-sync could abort requests, but each abort logs an error.)
   const asked = new WeakMap(); // request -> when
-  const acted = new WeakMap(); // target -> {began, ended}: the last choice or decision
+  const acted = new WeakMap(); // target -> {xhr, ended, missed}: the last choice or decision
   const isRefresh = (detail) => !!detail.elt.getAttribute("hx-trigger")?.includes("nod:refresh");
   document.addEventListener("htmx:beforeRequest", ({ detail }) => {
-    const now = performance.now();
-    asked.set(detail.xhr, now);
-    if (!isRefresh(detail)) acted.set(detail.target, { began: now, ended: 0 });
+    asked.set(detail.xhr, performance.now());
+    if (!isRefresh(detail)) acted.set(detail.target, { xhr: detail.xhr, ended: Infinity, missed: false });
   });
   document.addEventListener("htmx:afterRequest", ({ detail }) => {
     const last = acted.get(detail.target);
-    if (last && !isRefresh(detail)) last.ended = performance.now();
+    if (last?.xhr !== detail.xhr) return;
+    last.ended = Math.min(last.ended, performance.now());
+    if (last.missed) setTimeout(nodRefresh, htmx.config.defaultSettleDelay + 1); // what was swapped in listens by then
+    last.missed = false;
   });
   document.addEventListener("htmx:beforeSwap", ({ detail }) => {
     const last = acted.get(detail.target);
+    if (!last) return;
+    if (detail.xhr === last.xhr) {
+      last.ended = performance.now();
+      return;
+    }
     const refresh = detail.requestConfig && isRefresh(detail.requestConfig);
-    const limit = last && (refresh ? Math.max(last.began, last.ended) : last.began);
-    if (!last || asked.get(detail.xhr) >= limit) return;
+    if (refresh && asked.get(detail.xhr) >= last.ended) return;
     detail.shouldSwap = false;
-    if (refresh) nodRefresh();
+    if (refresh && last.ended === Infinity) last.missed = true;
+    else if (refresh) nodRefresh();
     else if (wrote(detail) && detail.xhr.status >= 400) nod.warn("What you did before was not taken. Look at that page again.");
   });
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.contrib.auth.models import Group
@@ -420,6 +421,24 @@ def test_one_that_was_cancelled_stops_no_other(alice, rita):
     call_actions.cancel(ToolCall.objects.filter(pk=calls[0].pk), "alice")
     _, became = together.decide_together(rita, seen(*calls), Choice.APPROVE)
     assert [one.refused and one.refused.code for one in became] == ["already_decided", None, None]
+
+
+@pytest.mark.parametrize("lost", [1, 3], ids=["one", "all"])
+def test_what_others_had_decided_is_still_told_when_the_card_is_fetched_again(as_rita, alice, remy, lost):  # noqa: F811
+    calls = mails(alice)
+    for call in calls[:lost]:
+        desk.approve(call, remy)
+    items = [f"{call.pk}:{call.version}:{call.digest}" for call in calls]
+    card = text(
+        as_rita.post(
+            "/approvals/together/decide",
+            {"choice": "approve", "item": items},
+            headers={"HX-Request": "true", "HX-Target": "desk-detail"},
+        )
+    )
+    [again] = map(unescape, re.findall(r'hx-get="(/approvals/together/[^"]*)&amp;seen', card))
+    assert card.count("remy approved this before you.") == lost
+    assert text(htmx(as_rita, again, "desk-detail")).count("remy approved this before you.") == lost
 
 
 def test_what_was_decided_before_the_database_went_away_can_be_taken_back(alice, rita, monkeypatch):

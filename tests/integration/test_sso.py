@@ -26,6 +26,8 @@ PEOPLE = [
 ]
 SECRET = "s3cret"
 
+pytestmark = pytest.mark.xdist_group("sso")
+
 
 @pytest.fixture(scope="module")
 def provider():

@@ -77,7 +77,7 @@ def service(settings):
 
     server = Service(("127.0.0.1", 0), Handler)
     server.got = got
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
