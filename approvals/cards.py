@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 
 from approvals import permissions
 from approvals.actions.edits import schema_of
+from approvals.because import Because, because
 from approvals.differences import Change, changes
 from approvals.edit_forms import Edited, EditForm, form_of, too_many
 from approvals.errors import Refusal
@@ -254,6 +255,15 @@ class Card:
     @property
     def justify(self) -> bool:
         return bool(self.call.term("justify"))
+
+    @cached_property
+    def because(self) -> Because | None:
+        """What its policy is about; where a policy allowed or blocked it, nobody has to decide."""
+        return because(self.call) if self.call.groups else None
+
+    @property
+    def may_change(self) -> bool:
+        return permissions.may_change_policies(self.user)
 
     @property
     def may_tune(self) -> bool:

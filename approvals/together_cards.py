@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from uuid import UUID
@@ -14,6 +14,7 @@ from approvals import permissions
 from approvals.actions.edits import schema_of
 from approvals.actions.together import Became
 from approvals.alike import Bunch, alike
+from approvals.because import Because, because
 from approvals.cards import Card, undo_may_help
 from approvals.errors import Refusal
 from approvals.lists import ListRow, desk_rows
@@ -82,6 +83,12 @@ class Together:
     @property
     def who_may(self) -> str:
         return Card(self.first, self.user).who_may
+
+    @property
+    def because(self) -> Because | None:
+        """What the policy is about; in what they differ is told of each."""
+        found = because(self.first)
+        return found and replace(found, here=SafeString())
 
     @property
     def prompt(self) -> SafeString:
