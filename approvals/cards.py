@@ -27,6 +27,7 @@ from approvals.presentation import Row, beginning, key_of, mark, rows, span
 from approvals.sizes import too_long
 from approvals.states import Choice, Status
 from approvals.trust_preview import TrustPreview, preview
+from approvals.trust_words import Told, told
 from approvals.wording import (
     State,
     approvers,
@@ -76,7 +77,8 @@ class Card:
     @property
     def seen(self) -> str:
         """Changes whenever the card would look different."""
-        return f"{self.call.version}-{self.call.status}-{self.call.approvals}"
+        over = "-over" if self.trusted and self.trusted.over else ""
+        return f"{self.call.version}-{self.call.status}-{self.call.approvals}{over}"
 
     def opened(self, name: str) -> str:
         """The form of this name, if the card has one."""
@@ -306,6 +308,12 @@ class Card:
     @cached_property
     def became(self) -> State:
         return became(self.call)
+
+    @cached_property
+    def trusted(self) -> Told | None:
+        """The trust that was given with the decision."""
+        made = None if self.pending else self.decision
+        return told(made.grant) if made and made.grant else None
 
     @property
     def trust_options(self) -> list[tuple[int, str]]:

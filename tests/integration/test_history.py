@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from datetime import timedelta
 from io import StringIO
 
@@ -230,3 +231,46 @@ def test_the_page_of_trust_asks_the_database_as_often_for_many(alice, rita):
         desk.trust(ask(alice, session=f"other-{number}"), rita)
     assert queries() == before
     assert text(as_one(rita).get(TRUST)).count("<button>Revoke</button>") == 5
+
+
+def test_the_page_of_trust_lists_what_used_it(model, alice, rita, admin):
+    model.play([asks(), asks(subject="<b>Again</b>")], "Done.")
+    session = chat(alice)
+    first = ToolCall.objects.filter(session=session.key, status=Status.PENDING).earliest("pk")
+    desk.trust(first, rita)
+    for call in desk.calls(session, status=Status.PENDING):
+        desk.approve(call, rita)
+    desk.work()
+    model.play([asks(subject="<b>Used</b>")], "Done.")
+    chat(alice, "And once more.", session)
+    [used] = ToolCall.objects.filter(trust__isnull=False)
+    seen, all_of_it = text(as_one(rita).get(TRUST)), text(as_one(admin).get(TRUST))
+    for html in (seen, all_of_it):
+        uses = html.split('class="uses"')[1].split("</details>")[0]
+        assert "“&lt;b&gt;Used&lt;/b&gt;”" in uses and "done, " in uses
+        assert "Again" not in uses
+    assert page_of(used) not in seen
+    assert page_of(used) in all_of_it
+    history = f"{HISTORY}?trust={used.trust_id}"
+    assert history in all_of_it
+    html = text(as_one(admin).get(history))
+    assert page_of(used) in html
+    assert page_of(first) not in html
+
+
+def test_the_outcome_names_the_trust_and_how_far_it_goes(alice, rita, remy):
+    call = ask(alice)
+    desk.trust(call, rita, trust_same=("to",), trust_uses=3, trust_for=timedelta(hours=1))
+    grant = TrustGrant.objects.get()
+    client = as_one(rita)
+    html = text(client.get(page_of(call)))
+    said = " ".join(re.sub("<[^>]+>", "", html.split('id="outcome-trust">')[1].split("</p>")[0]).split())
+    assert said.startswith(
+        "send_email is not asked for in this session of alice while to stays the same, for 59 min"
+    )
+    assert "and for at most 3 calls. See what it lets through, or revoke it" in said
+    assert f'href="{TRUST}#grant-{grant.pk}"' in html
+    seen = html.split('data-seen="')[1].split('"')[0]
+    trust_actions.revoke(grant.pk, grant.session, remy)
+    part = htmx(client, f"{page_of(call)}?seen={seen}", "desk-detail")
+    assert "The trust that was given here is over: revoked by remy." in text(part)
