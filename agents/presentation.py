@@ -24,6 +24,7 @@ from markdown_it.renderer import RendererHTML
 from agents.models import Agent, Message, Question, Run, Session
 from agents.states import ACTIVE, QuestionStatus, RunStatus
 from approvals.actions.nudging import AGAIN, patience
+from approvals.differences import changes
 from approvals.digest import too_deep
 from approvals.fields import storable
 from approvals.models import ToolCall
@@ -135,9 +136,14 @@ class CallCard:
     note_is_long: bool = False
     since: datetime | None = None  # waits since then
     changed_by: str = ""
+    changes: tuple[Row, ...] = ()  # what they changed, as a difference
     call: ToolCall | None = None
     waiting_for: str = ""  # as "rita or remy"
     kind: str = "call"
+
+    @property
+    def much_changed(self) -> bool:
+        return sum(len(row.html) for row in self.changes) > 10 * NOTE_MAX
 
     @property
     def overdue(self) -> bool:
@@ -280,9 +286,18 @@ def _card(key: str, call: ToolCall, waiting_for: str) -> CallCard:
         note_is_long=_is_long(where.note),
         since=call.requested_at if call.status == Status.PENDING else None,
         changed_by=changed_by(call),
+        changes=tuple(_changes(call)),
         call=call,
         waiting_for=waiting_for,
     )
+
+
+def _changes(call: ToolCall) -> Iterator[Row]:
+    if call.proposed is None:
+        return
+    for change in changes(call.proposed, call.arguments):
+        name = mark(change.name)
+        yield Row(name, "diff", "", change.html, warning=change.warning, key=change.name, note=change.note)
 
 
 _ASKED = {

@@ -105,8 +105,7 @@ class Card:
 
     @property
     def changed_by(self) -> str:
-        """Who: others who approve the changed arguments come after them."""
-        return next(iter(self.approvers), "") or changed_by(self.call)
+        return changed_by(self.call)
 
     @cached_property
     def too_long(self) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import User
@@ -73,14 +75,34 @@ def state(call: ToolCall, waiting_for: str = "") -> State:
 
 
 def changed_by(call: ToolCall) -> str:
-    """Who changed the arguments before the call ran; empty when they are the agent's own."""
-    return who(decision_of(call)) if call.proposed is not None else ""
+    """Who changed the arguments before the call ran; empty when they are the agent's own. Others who approve what was
+    changed come after them."""
+    return (next(iter(approvers(call)), "") or who(decision_of(call))) if call.proposed is not None else ""
+
+
+_EDITED = "A reviewer changed the arguments before it ran: "
+
+
+def edit_note(arguments: Any) -> str:
+    """What the agent is told of an edit, before the result. People see the difference instead."""
+    return _EDITED + json.dumps(arguments)
 
 
 def result_text(call: ToolCall) -> str:
-    """The texts of a result; empty when there are none."""
+    """The texts of a result, without what the agent alone is told; empty when there are none."""
     blocks = call.result if isinstance(call.result, list) else []
-    return "\n".join(block["text"] for block in blocks if isinstance(block, dict) and "text" in block)
+    texts = [block["text"] for block in blocks if isinstance(block, dict) and "text" in block]
+    return "\n".join(texts[1:] if texts and _is_edit_note(texts[0], call) else texts)
+
+
+def _is_edit_note(text: Any, call: ToolCall) -> bool:
+    """Whether it is that, of these arguments exactly: a tool may write what it likes, and that is shown."""
+    if call.proposed is None or not isinstance(text, str) or not text.startswith(_EDITED):
+        return False
+    try:
+        return bool(json.loads(text.removeprefix(_EDITED)) == call.arguments)
+    except (ValueError, RecursionError):
+        return False
 
 
 def took(call: ToolCall) -> str:
