@@ -30,7 +30,7 @@ from approvals.fields import storable
 from approvals.models import ToolCall
 from approvals.presentation import Row, mark, rows, summary
 from approvals.states import Status
-from approvals.wording import State, changed_by, deciders, state
+from approvals.wording import State, changed_by, deciders, state, stopped_by
 
 TAGS = frozenset(
     ("a", "blockquote", "br", "code", "dd", "del", "dl", "dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr")
@@ -135,6 +135,7 @@ class CallCard:
     note: SafeString
     note_is_long: bool = False
     since: datetime | None = None  # waits since then
+    stopped_at: datetime | None = None
     changed_by: str = ""
     changes: tuple[Row, ...] = ()  # what they changed, as a difference
     call: ToolCall | None = None
@@ -207,9 +208,8 @@ Known = ToolCall | Question
 def flow(session: Session, messages: list[Message], calls: Iterable[Known], run: Run | None) -> list[Item]:
     """The items of a conversation, in order. `calls`: of the ledger, and questions. `run`: the latest one."""
     by_use = {call.tool_use_id: call for call in calls}
-    names = deciders(
-        call for call in by_use.values() if isinstance(call, ToolCall) and call.status == Status.PENDING
-    )
+    of_ledger = [call for call in by_use.values() if isinstance(call, ToolCall)]
+    names = deciders(call for call in of_ledger if call.status == Status.PENDING) | stopped_by(of_ledger)
     results = {result["toolUseId"]: result for message in messages for result in _results(message)}
     items: list[Item] = []
     for superseded, group in groupby(messages, key=lambda message: message.superseded):
@@ -274,8 +274,11 @@ def _items(
                 yield _unknown_card(key, use, results.get(use["toolUseId"]), live)
 
 
-def _card(key: str, call: ToolCall, waiting_for: str) -> CallCard:
-    where = state(call, waiting_for)
+def _card(key: str, call: ToolCall, who: str) -> CallCard:
+    """`who`: may decide it, or has stopped it."""
+    cancelled = call.status == Status.CANCELLED
+    waiting_for, stopped = ("", who) if cancelled else (who, "")
+    where = state(call, waiting_for, stopped)
     return CallCard(
         key=key,
         tool=call.tool,
@@ -285,6 +288,7 @@ def _card(key: str, call: ToolCall, waiting_for: str) -> CallCard:
         note=mark(where.note),
         note_is_long=_is_long(where.note),
         since=call.requested_at if call.status == Status.PENDING else None,
+        stopped_at=call.finished_at if cancelled else None,
         changed_by=changed_by(call),
         changes=tuple(_changes(call)),
         call=call,

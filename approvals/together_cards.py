@@ -21,7 +21,7 @@ from approvals.lists import ListRow, desk_rows
 from approvals.models import ToolCall
 from approvals.presentation import Row, mark, rows
 from approvals.states import Status
-from approvals.wording import State, state
+from approvals.wording import State, state, stopped_by
 
 
 @dataclass
@@ -107,7 +107,8 @@ class Result:
 
     @property
     def told(self) -> list[tuple[ToolCall, State]]:
-        return [(call, state(call)) for call in self.calls]
+        stopped = stopped_by(self.calls)
+        return [(call, state(call, stopped_by=stopped.get(call.pk, ""))) for call in self.calls]
 
     @property
     def seen(self) -> str:

@@ -12,7 +12,8 @@ from uuid import UUID
 
 from django.contrib.auth.models import User
 
-from approvals.models import Decision, ToolCall
+from approvals.actions.calls import SYSTEM
+from approvals.models import AuditEntry, Decision, ToolCall
 from approvals.presentation import span
 from approvals.sentences import NUMBERS
 from approvals.states import Choice, Status
@@ -43,7 +44,7 @@ def _counting(call: ToolCall) -> list[Decision]:
     return sorted(made, key=lambda one: one.pk)
 
 
-def state(call: ToolCall, waiting_for: str = "") -> State:
+def state(call: ToolCall, waiting_for: str = "", stopped_by: str = "") -> State:
     """Where the call stands, for the person who asked and for the reviewers alike."""
     decision = decision_of(call)
     match call.status:
@@ -59,7 +60,9 @@ def state(call: ToolCall, waiting_for: str = "") -> State:
         case Status.EXPIRED:
             return State("quiet", "Expired", "Nobody decided in time. It did not run.")
         case Status.CANCELLED:
-            return State("quiet", "Cancelled", "It did not run.")
+            if stopped_by:
+                return State("quiet", f"Stopped by {stopped_by}", "It did not run.")
+            return State("quiet", "Cancelled", "Its chat was stopped or broke off. It did not run.")
         case Status.LAPSED:
             return State("quiet", "Not run", call.why or "The approval was not used in time.")
         case Status.UNKNOWN:
@@ -172,6 +175,15 @@ def number(count: int) -> str:
     return NUMBERS[count] if count < len(NUMBERS) else str(count)
 
 
+def stopped_by(calls: Iterable[ToolCall]) -> dict[UUID, str]:
+    """Who stopped those of the calls that are cancelled, as the audit trail has it; at most one query for all."""
+    cancelled = [str(call.pk) for call in calls if call.status == Status.CANCELLED]
+    if not cancelled:
+        return {}
+    entries = AuditEntry.objects.filter(call__in=cancelled, kind="call.cancelled").exclude(actor=SYSTEM)
+    return {UUID(call): actor for call, actor in entries.values_list("call", "actor")}
+
+
 def became(call: ToolCall) -> State:
     """What became of a call that is not pending any more, as a sentence of its own."""
     match call.status:
@@ -185,5 +197,5 @@ def became(call: ToolCall) -> State:
             return State("good", f"Done in {took(call)}.")
         case Status.FAILED:
             return State("bad", "It ran and failed.")
-    where = state(call)
+    where = state(call, stopped_by=stopped_by([call]).get(call.pk, ""))
     return State(where.tone, f"{where.text}. {where.note}" if where.note else f"{where.text}.")

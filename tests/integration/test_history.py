@@ -14,8 +14,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from agents.actions import runs
 from approvals import permissions
 from approvals.actions import trust as trust_actions
+from approvals.actions.calls import SYSTEM
 from approvals.history_views import harmless
 from approvals.models import ToolCall, TrustGrant
 from approvals.permissions import AUDITORS
@@ -274,3 +276,19 @@ def test_the_outcome_names_the_trust_and_how_far_it_goes(alice, rita, remy):
     trust_actions.revoke(grant.pk, grant.session, remy)
     part = htmx(client, f"{page_of(call)}?seen={seen}", "desk-detail")
     assert "The trust that was given here is over: revoked by remy." in text(part)
+
+
+@pytest.mark.parametrize(
+    ("actor", "words"),
+    [("alice", "Stopped by alice"), (SYSTEM, "Cancelled. Its chat was stopped or broke off")],
+)
+def test_a_cancelled_call_says_who_stopped_it_and_when(model, alice, rita, actor, words):
+    model.play(asks(), "Sent.")
+    session = chat(alice)
+    call = pending(session)
+    runs.stop(desk.last_run(session), actor)
+    told = f'{words}. It did not run. <time class="muted" data-since="'
+    assert told in text(as_one(rita).get(page_of(call)))
+    for person, page in ((rita, HISTORY), (alice, f"/chat/{session.pk}/")):
+        assert words.split(".")[0] in text(as_one(person).get(page))
+    assert f'{words.split(".")[0]}, <time data-since="' in text(as_one(alice).get(f"/chat/{session.pk}/"))
