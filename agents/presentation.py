@@ -113,6 +113,11 @@ class Bubble:
     def html(self) -> SafeString:
         return mark(self.text)
 
+    @property
+    def names(self) -> list[SafeString]:
+        """Of its files, as people know them; where they lie in the workspace only the agent needs."""
+        return [mark(path.rpartition("/")[2]) for path in self.files]
+
 
 @dataclass(frozen=True)
 class Words:

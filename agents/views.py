@@ -53,6 +53,8 @@ def new(request: Request) -> HttpResponse:
     _chatter(request)
     if request.method == "POST":
         return _begin(request)
+    if wants(request, "sessions"):
+        return render(request, "_sessions.html", {"sidebar": _sidebar(request)})
     return _new(request)
 
 
@@ -60,7 +62,10 @@ def new(request: Request) -> HttpResponse:
 @require_safe
 def session(request: Request, session_id: UUID) -> HttpResponse:
     """One conversation."""
-    return _page(request, _session(request, session_id))
+    found = _session(request, session_id)
+    if wants(request, "sessions"):
+        return render(request, "_sessions.html", {"session": found, "sidebar": _sidebar(request)})
+    return _page(request, found)
 
 
 @never_cache
@@ -330,7 +335,7 @@ def _calls(found: Session, messages: list[Message]) -> QuerySet[ToolCall]:
 
 
 def _sidebar(request: Request) -> Sidebar:
-    """The person's chats. A search or the archive is a page of its own, without an open chat."""
+    """The person's chats; those that are searched for stay while the open chat goes on."""
     if request.method == "POST":
-        return sidebar(request.user)
+        return sidebar(request.user, request.POST.get("q", ""))
     return sidebar(request.user, request.GET.get("q", ""), archived="archived" in request.GET)
