@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from django.utils.safestring import SafeString
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
 
 from approvals.conditions import arguments_in
 from approvals.models import ToolCall, ToolPolicy
@@ -19,18 +20,24 @@ _TEXT = r'(?P<quote>["\'])(?P<value>[^"\'\\]*)(?P=quote)'
 _FORMS = tuple(
     (re.compile(form), words)
     for form, words in (
-        (rf"{_ARGUMENT} > {_NUMBER}", "{name} is more than {value}"),
-        (rf"{_ARGUMENT} >= {_NUMBER}", "{name} is at least {value}"),
-        (rf"{_ARGUMENT} < {_NUMBER}", "{name} is less than {value}"),
-        (rf"{_ARGUMENT} <= {_NUMBER}", "{name} is at most {value}"),
-        (rf"{_ARGUMENT} == {_TEXT}", "{name} is “{value}”"),
-        (rf"{_ARGUMENT} != {_TEXT}", "{name} is not “{value}”"),
-        (rf"{_ARGUMENT}(?:\.lowerAscii\(\))?\.endsWith\({_TEXT}\)", "{name} ends with “{value}”"),
-        (rf"!{_ARGUMENT}(?:\.lowerAscii\(\))?\.endsWith\({_TEXT}\)", "{name} does not end with “{value}”"),
-        (rf"{_ARGUMENT}\.startsWith\({_TEXT}\)", "{name} starts with “{value}”"),
-        (rf"!{_ARGUMENT}\.startsWith\({_TEXT}\)", "{name} does not start with “{value}”"),
-        (rf"{_ARGUMENT}\.contains\({_TEXT}\)", "{name} has “{value}” in it"),
-        (rf"!{_ARGUMENT}\.contains\({_TEXT}\)", "{name} does not have “{value}” in it"),
+        (rf"{_ARGUMENT} > {_NUMBER}", "<code>{name}</code> is more than {value}"),
+        (rf"{_ARGUMENT} >= {_NUMBER}", "<code>{name}</code> is at least {value}"),
+        (rf"{_ARGUMENT} < {_NUMBER}", "<code>{name}</code> is less than {value}"),
+        (rf"{_ARGUMENT} <= {_NUMBER}", "<code>{name}</code> is at most {value}"),
+        (rf"{_ARGUMENT} == {_TEXT}", "<code>{name}</code> is “{value}”"),
+        (rf"{_ARGUMENT} != {_TEXT}", "<code>{name}</code> is not “{value}”"),
+        (
+            rf"{_ARGUMENT}(?:\.lowerAscii\(\))?\.endsWith\({_TEXT}\)",
+            "<code>{name}</code> ends with “{value}”",
+        ),
+        (
+            rf"!{_ARGUMENT}(?:\.lowerAscii\(\))?\.endsWith\({_TEXT}\)",
+            "<code>{name}</code> does not end with “{value}”",
+        ),
+        (rf"{_ARGUMENT}\.startsWith\({_TEXT}\)", "<code>{name}</code> starts with “{value}”"),
+        (rf"!{_ARGUMENT}\.startsWith\({_TEXT}\)", "<code>{name}</code> does not start with “{value}”"),
+        (rf"{_ARGUMENT}\.contains\({_TEXT}\)", "<code>{name}</code> has “{value}” in it"),
+        (rf"!{_ARGUMENT}\.contains\({_TEXT}\)", "<code>{name}</code> does not have “{value}” in it"),
     )
 )
 _JOINED = {" && ": " and ", " || ": " or "}
@@ -41,8 +48,8 @@ class Because:
     """What the policy of a call is about, as it is now."""
 
     policy: ToolPolicy
-    about: str  # every call of send_email
-    when: str = ""  # a condition in words
+    about: SafeString  # every call of send_email
+    when: SafeString = SafeString()  # a condition in words
     code: str = ""  # one that has no words, as it is
     here: SafeString = SafeString()  # the arguments of this call that it looks at
     changed: bool = False  # it is not what it was when it asked
@@ -68,32 +75,35 @@ def because(call: ToolCall) -> Because | None:
     )
 
 
-def in_words(condition: str) -> str:
+def in_words(condition: str) -> SafeString:
     """The condition as people would say it, where it is one of the usual ones; else nothing, never a guess."""
     condition = " ".join(condition.split())
     for sign, word in _JOINED.items():
         if sign in condition:
             parts = [_one(part) for part in condition.split(sign)]
-            return word.join(parts) if all(parts) else ""
+            return (
+                mark_safe(word.join(parts)) if all(parts) else SafeString()
+            )  # each part comes from format_html
     return _one(condition)
 
 
-def _one(condition: str) -> str:
+def _one(condition: str) -> SafeString:
     for form, words in _FORMS:
         if found := form.fullmatch(condition):
             value = found["value"]
             number = "quote" not in form.groupindex and value.lstrip("-").isdecimal()
-            return words.format(name=found["name"], value=f"{int(value):,}" if number else value)
-    return ""
+            return format_html(words, name=found["name"], value=f"{int(value):,}" if number else value)
+    return SafeString()
 
 
-def _about(policy: ToolPolicy) -> str:
-    if policy.tool == "*":
-        calls = "call"
-    else:
-        calls = f"call of {'tools named ' if is_pattern(policy.tool) else ''}{policy.tool}"
-    of = f" from {policy.provider}" if policy.provider else ""
-    return f"every {calls}{of}{f' by {policy.agent}' if policy.agent else ''}"
+def _about(policy: ToolPolicy) -> SafeString:
+    calls = mark_safe("every call")
+    if policy.tool != "*":
+        named = " of tools named" if is_pattern(policy.tool) else " of"
+        calls = format_html("{}{} <code>{}</code>", calls, named, policy.tool)
+    if policy.provider:
+        calls = format_html("{} from {}", calls, policy.provider)
+    return format_html("{} by {}", calls, policy.agent) if policy.agent else calls
 
 
 def _here(condition: str, call: ToolCall) -> SafeString:

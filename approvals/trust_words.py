@@ -16,7 +16,6 @@ from django.utils.safestring import SafeString
 from approvals.lists import ListRow, list_rows
 from approvals.models import ToolCall, TrustGrant
 from approvals.presentation import mark, span
-from approvals.wording import both
 
 SHOWN = 5  # uses of a grant
 
@@ -26,14 +25,14 @@ class Told:
     """A grant in words. `over`: why it covers nothing more, empty while it does."""
 
     grant: TrustGrant
-    same: SafeString
+    same: list[SafeString]
     left: str
     over: str
 
 
 def told(grant: TrustGrant) -> Told:
     left = grant.expires_at - timezone.now()
-    return Told(grant, mark(both(list(grant.scope))), span(left, words=True), _over(grant, left))
+    return Told(grant, [mark(name) for name in grant.scope], span(left, words=True), _over(grant, left))
 
 
 def _over(grant: TrustGrant, left: timedelta) -> str:

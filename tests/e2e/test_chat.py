@@ -151,7 +151,7 @@ def test_a_question_is_answered_in_words(sign_in: SignIn) -> None:
     expect(alice.locator(".question")).to_contain_text("You answered Only green <b>tea</b>")
     expect(alice.locator(".words").last).to_contain_text("You said: Only green <b>tea</b>")
     say(alice, "Ask me whether I like milk")
-    expect(alice.get_by_placeholder("Answer the agent…")).to_be_visible()
+    expect(alice.get_by_placeholder("Write an answer…")).to_be_visible()
     alice.get_by_label("Message").fill("With honey")
     alice.get_by_role("button", name="Send").click()
     expect(alice.locator(".question").last).to_contain_text("You answered With honey")
@@ -294,5 +294,7 @@ def test_it_fits_a_phone(sign_in: SignIn) -> None:
     say(alice, "Ask me which report to read")
     expect(alice.locator(".question")).to_be_visible()
     assert alice.evaluate(width) == 390
+    inside = "(box => box.right <= document.querySelector('.talk').getBoundingClientRect().right - 16)"
+    assert alice.evaluate(f"{inside}(document.querySelector('.composer .box').getBoundingClientRect())")
     alice.get_by_text("Rename or archive").click()
     assert alice.evaluate(width) == 390

@@ -263,7 +263,7 @@ def test_what_is_sent_while_one_question_is_open_answers_it(as_alice, session, m
     address = reverse("agents:session", args=[session.pk])
     page = as_alice.get(address).content.decode()
     assert f'name="question" value="{question(session).pk}"' in page
-    assert "Answer the agent…" in page
+    assert "Write an answer…" in page
     with_file = write(
         as_alice, session, question=question(session).pk, files=SimpleUploadedFile("a.txt", b"x")
     )
