@@ -23,7 +23,6 @@ from approvals.models import Decision, Tool, ToolCall, TrustGrant
 from approvals.permissions import DEMO_PEOPLE
 from approvals.states import Choice, Status
 from tests import desk
-from tests.desk import MAIL
 from tests.fakes.model import Use
 
 NEW = "/chat/"
@@ -314,16 +313,7 @@ def test_it_names_the_group_where_nobody_is_in_it(as_alice, session, rita, remy)
         (Status.STARTED, None, {}, ["Running"]),
         (Status.SUCCEEDED, None, {"result": [{"text": "It went out"}]}, ["done, 0.2 s", "It went out"]),
         (Status.SUCCEEDED, Choice.TRUST, {}, ["done, 0.2 s · trusted by rita"]),
-        (
-            Status.SUCCEEDED,
-            Choice.APPROVE,
-            {"proposed": {**MAIL, "to": "x"}},
-            [
-                "<b>rita</b> changed <code data-value>to</code>, <code data-value>body</code> and ",
-                "before approving",
-                "<del>x</del><ins>dev",
-            ],
-        ),
+        (Status.SUCCEEDED, Choice.APPROVE, {"proposed": {"to": "x"}}, ["<del>x</del><ins>dev"]),
         (Status.DENIED, Choice.DENY, {}, ["Denied by rita", "Because."]),
         (Status.BLOCKED, None, {}, ["Blocked by policy Ask before mail goes out"]),
         (Status.EXPIRED, None, {}, ["Expired", "Nobody decided in time."]),

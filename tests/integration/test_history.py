@@ -292,3 +292,14 @@ def test_a_cancelled_call_says_who_stopped_it_and_when(model, alice, rita, actor
     for person, page in ((rita, HISTORY), (alice, f"/chat/{session.pk}/")):
         assert words.split(".")[0] in text(as_one(person).get(page))
     assert f'{words.split(".")[0]}, <time data-since="' in text(as_one(alice).get(f"/chat/{session.pk}/"))
+
+
+def test_it_says_which_of_those_were_denied(alice, rita, remy):
+    for choice, status in ((Choice.DENY, Status.DENIED), (Choice.APPROVE, Status.SUCCEEDED)):
+        settle(ask(alice, session="same"), remy, choice, status)
+    settle(ask(alice, definition="another", session="same"), remy, Choice.DENY, Status.DENIED)
+    ToolCall.objects.filter(pk=ask(alice, session="same").pk).update(status=Status.EXPIRED)
+    html = text(as_one(rita).get(page_of(ask(alice, session="same"))))
+    assert "Would have covered 3 of the last 4" in html
+    assert '<span id="would-denied">; 1 of these was denied</span>' in html
+    assert re.findall(r'class="became[^>]*>(\w+)<', html) == ["expired", "denied", "approved", "denied"]

@@ -25,7 +25,6 @@ from approvals.errors import InvalidInput, NotFound
 from approvals.fields import storable
 from approvals.models import Decision, Tool, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Fault, Outcome, Status
-from approvals.wording import result_text
 from tests.desk import (
     MAIL,
     approve,
@@ -165,9 +164,6 @@ def test_it_runs_the_edited_arguments_and_says_so(model, alice, rita):
     assert call.digest != before.digest
     assert call.digest == Decision.objects.get().digest
     assert "A reviewer changed the arguments" in model.told()[0]
-    assert result_text(call).startswith("Email sent to ")
-    call.arguments = {}
-    assert "A reviewer changed the arguments" in result_text(call)  # not of this edit: a tool wrote it
     assert "Launch date" in model.told()[0]
 
 

@@ -642,17 +642,6 @@ def test_it_shows_what_trust_would_have_covered(as_rita, alice):
     assert 'name="trust_same" value="to"' in html
 
 
-def test_it_says_which_of_those_were_denied(as_rita, alice, remy):
-    for choice, status in ((Choice.DENY, Status.DENIED), (Choice.APPROVE, Status.SUCCEEDED)):
-        settle(ask(alice, session="same"), remy, choice, status)
-    settle(ask(alice, definition="another", session="same"), remy, Choice.DENY, Status.DENIED)
-    ToolCall.objects.filter(pk=ask(alice, session="same").pk).update(status=Status.EXPIRED)
-    html = text(as_rita.get(page_of(ask(alice, session="same"))))
-    assert "Would have covered 3 of the last 4" in html
-    assert '<span id="would-denied">; 1 of these was denied</span>' in html
-    assert re.findall(r'class="became[^>]*>(\w+)<', html) == ["expired", "denied", "approved", "denied"]
-
-
 def test_a_hostile_name_of_an_argument_stays_a_value(as_rita, alice):
     name = '"><img src=x onerror=alert(1)>\u202e'
     html = text(as_rita.get(page_of(ask(alice, arguments={name: "x"}))))
