@@ -24,12 +24,13 @@ from markdown_it.renderer import RendererHTML
 from agents.models import Agent, Message, Question, Run, Session
 from agents.states import ACTIVE, QuestionStatus, RunStatus
 from approvals.actions.nudging import AGAIN, patience
+from approvals.differences import changes
 from approvals.digest import too_deep
 from approvals.fields import storable
 from approvals.models import ToolCall
 from approvals.presentation import Row, mark, rows, summary
 from approvals.states import Status
-from approvals.wording import State, changed_by, deciders, state
+from approvals.wording import State, changed_by, deciders, state, stopped_by
 
 TAGS = frozenset(
     ("a", "blockquote", "br", "code", "dd", "del", "dl", "dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr")
@@ -112,6 +113,11 @@ class Bubble:
     def html(self) -> SafeString:
         return mark(self.text)
 
+    @property
+    def names(self) -> list[SafeString]:
+        """Of its files, as people know them; where they lie in the workspace only the agent needs."""
+        return [mark(path.rpartition("/")[2]) for path in self.files]
+
 
 @dataclass(frozen=True)
 class Words:
@@ -134,10 +140,16 @@ class CallCard:
     note: SafeString
     note_is_long: bool = False
     since: datetime | None = None  # waits since then
+    stopped_at: datetime | None = None
     changed_by: str = ""
+    changes: tuple[Row, ...] = ()  # what they changed, as a difference
     call: ToolCall | None = None
     waiting_for: str = ""  # as "rita or remy"
     kind: str = "call"
+
+    @property
+    def much_changed(self) -> bool:
+        return sum(len(row.html) for row in self.changes) > 10 * NOTE_MAX
 
     @property
     def overdue(self) -> bool:
@@ -201,9 +213,8 @@ Known = ToolCall | Question
 def flow(session: Session, messages: list[Message], calls: Iterable[Known], run: Run | None) -> list[Item]:
     """The items of a conversation, in order. `calls`: of the ledger, and questions. `run`: the latest one."""
     by_use = {call.tool_use_id: call for call in calls}
-    names = deciders(
-        call for call in by_use.values() if isinstance(call, ToolCall) and call.status == Status.PENDING
-    )
+    of_ledger = [call for call in by_use.values() if isinstance(call, ToolCall)]
+    names = deciders(call for call in of_ledger if call.status == Status.PENDING) | stopped_by(of_ledger)
     results = {result["toolUseId"]: result for message in messages for result in _results(message)}
     items: list[Item] = []
     for superseded, group in groupby(messages, key=lambda message: message.superseded):
@@ -268,8 +279,11 @@ def _items(
                 yield _unknown_card(key, use, results.get(use["toolUseId"]), live)
 
 
-def _card(key: str, call: ToolCall, waiting_for: str) -> CallCard:
-    where = state(call, waiting_for)
+def _card(key: str, call: ToolCall, who: str) -> CallCard:
+    """`who`: may decide it, or has stopped it."""
+    cancelled = call.status == Status.CANCELLED
+    waiting_for, stopped = ("", who) if cancelled else (who, "")
+    where = state(call, waiting_for, stopped)
     return CallCard(
         key=key,
         tool=call.tool,
@@ -279,10 +293,20 @@ def _card(key: str, call: ToolCall, waiting_for: str) -> CallCard:
         note=mark(where.note),
         note_is_long=_is_long(where.note),
         since=call.requested_at if call.status == Status.PENDING else None,
+        stopped_at=call.finished_at if cancelled else None,
         changed_by=changed_by(call),
+        changes=tuple(_changes(call)),
         call=call,
         waiting_for=waiting_for,
     )
+
+
+def _changes(call: ToolCall) -> Iterator[Row]:
+    if call.proposed is None:
+        return
+    for change in changes(call.proposed, call.arguments):
+        name = mark(change.name)
+        yield Row(name, "diff", "", change.html, warning=change.warning, key=change.name, note=change.note)
 
 
 _ASKED = {

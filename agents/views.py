@@ -18,15 +18,16 @@ from django_htmx.http import HttpResponseClientRedirect
 from agents import deciding, presentation, streaming
 from agents.actions import answers, attachments, conversations, rewriting, runs, sessions
 from agents.actions.attachments import Attachment
+from agents.errors import Busy
 from agents.mailbox import mails
 from agents.models import Agent, Message, Question, Run, Session
 from agents.sidebar import Sidebar, sidebar
 from agents.states import ACTIVE, QuestionStatus, RunStatus
 from approvals import permissions
 from approvals.actions import decisions, nudging, trust
-from approvals.errors import NotFound, Refusal
+from approvals.errors import InvalidInput, NotFound, Refusal
 from approvals.models import ToolCall, TrustGrant
-from approvals.requests import Request, wants
+from approvals.requests import Request, as_uuid, wants
 from approvals.states import UNSETTLED
 
 MESSAGES = 200
@@ -52,6 +53,8 @@ def new(request: Request) -> HttpResponse:
     _chatter(request)
     if request.method == "POST":
         return _begin(request)
+    if wants(request, "sessions"):
+        return render(request, "_sessions.html", {"sidebar": _sidebar(request)})
     return _new(request)
 
 
@@ -59,7 +62,10 @@ def new(request: Request) -> HttpResponse:
 @require_safe
 def session(request: Request, session_id: UUID) -> HttpResponse:
     """One conversation."""
-    return _page(request, _session(request, session_id))
+    found = _session(request, session_id)
+    if wants(request, "sessions"):
+        return render(request, "_sessions.html", {"session": found, "sidebar": _sidebar(request)})
+    return _page(request, found)
 
 
 @never_cache
@@ -76,14 +82,25 @@ def draft(request: Request, session_id: UUID) -> HttpResponse:
 @never_cache
 @require_POST
 def post(request: Request, session_id: UUID) -> HttpResponse:
-    """Send a message."""
+    """Send a message; or the answer to the one question that the page showed."""
     found = _session(request, session_id)
     text = request.POST.get("text", "")
     try:
-        conversations.post(found, text, files=_attached(request))
+        if request.POST.get("question"):
+            _answer_as_message(request, found, text)
+        else:
+            conversations.post(found, text, files=_attached(request))
     except Refusal as refused:
-        return _page(request, found, status=refused.http_status, text=text, error=refused.message)
+        told = answers.meanwhile(found) if isinstance(refused, Busy) else ""
+        return _page(request, found, status=refused.http_status, text=text, error=told or refused.message)
     return _done(request, found)
+
+
+def _answer_as_message(request: Request, found: Session, text: str) -> None:
+    """The answer to the only open question that the page showed; never to one that nobody has seen."""
+    if request.FILES:
+        raise InvalidInput("Files go with a message, not with an answer. Answer first, then send them.")
+    answers.answer(found, as_uuid(request.POST.get("question", "")), request.user, text)
 
 
 @never_cache
@@ -260,6 +277,7 @@ def _conversation(found: Session, before: str, user: User) -> dict[str, Any]:
     run = _last_run(found)
     calls = list(_calls(found, messages))
     asked = list(_questions(found, messages))
+    open_now = [one for one in asked if one.status == QuestionStatus.OPEN]
     items = presentation.flow(found, messages, [*calls, *asked], run)
     if run is None or run.status not in ACTIVE:
         last = next((one for one in reversed(messages) if _written(one)), None)
@@ -273,7 +291,8 @@ def _conversation(found: Session, before: str, user: User) -> dict[str, Any]:
         "thinking": presentation.thinking(run),
         "active": run is not None and run.status in ACTIVE,
         "waiting": run is not None and run.status == RunStatus.WAITING,
-        "waits_for_you": any(one.status == QuestionStatus.OPEN for one in asked),
+        "waits_for_you": bool(open_now),
+        "answers": open_now[0].pk if len(open_now) == 1 and not before else None,
         "waits_for_others": any(call.status in UNSETTLED for call in calls),
         "retryable": run is not None and run.status in (RunStatus.FAILED, RunStatus.STOPPED),
         "broken": run is not None
@@ -316,7 +335,7 @@ def _calls(found: Session, messages: list[Message]) -> QuerySet[ToolCall]:
 
 
 def _sidebar(request: Request) -> Sidebar:
-    """The person's chats. A search or the archive is a page of its own, without an open chat."""
+    """The person's chats; those that are searched for stay while the open chat goes on."""
     if request.method == "POST":
-        return sidebar(request.user)
+        return sidebar(request.user, request.POST.get("q", ""))
     return sidebar(request.user, request.GET.get("q", ""), archived="archived" in request.GET)

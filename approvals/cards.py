@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 
 from approvals import permissions
 from approvals.actions.edits import schema_of
+from approvals.because import Because, because
 from approvals.differences import Change, changes
 from approvals.edit_forms import Edited, EditForm, form_of, too_many
 from approvals.errors import Refusal
@@ -26,6 +27,7 @@ from approvals.presentation import Row, beginning, key_of, mark, rows, span
 from approvals.sizes import too_long
 from approvals.states import Choice, Status
 from approvals.trust_preview import TrustPreview, preview
+from approvals.trust_words import Told, told
 from approvals.wording import (
     State,
     approvers,
@@ -75,7 +77,8 @@ class Card:
     @property
     def seen(self) -> str:
         """Changes whenever the card would look different."""
-        return f"{self.call.version}-{self.call.status}-{self.call.approvals}"
+        over = "-over" if self.trusted and self.trusted.over else ""
+        return f"{self.call.version}-{self.call.status}-{self.call.approvals}{over}"
 
     def opened(self, name: str) -> str:
         """The form of this name, if the card has one."""
@@ -102,8 +105,7 @@ class Card:
 
     @property
     def changed_by(self) -> str:
-        """Who: others who approve the changed arguments come after them."""
-        return next(iter(self.approvers), "") or changed_by(self.call)
+        return changed_by(self.call)
 
     @cached_property
     def too_long(self) -> bool:
@@ -255,6 +257,15 @@ class Card:
     def justify(self) -> bool:
         return bool(self.call.term("justify"))
 
+    @cached_property
+    def because(self) -> Because | None:
+        """What its policy is about; where a policy allowed or blocked it, nobody has to decide."""
+        return because(self.call) if self.call.groups else None
+
+    @property
+    def may_change(self) -> bool:
+        return permissions.may_change_policies(self.user)
+
     @property
     def may_tune(self) -> bool:
         return permissions.may_tune(self.user)
@@ -296,6 +307,12 @@ class Card:
     @cached_property
     def became(self) -> State:
         return became(self.call)
+
+    @cached_property
+    def trusted(self) -> Told | None:
+        """The trust that was given with the decision."""
+        made = None if self.pending else self.decision
+        return told(made.grant) if made and made.grant else None
 
     @property
     def trust_options(self) -> list[tuple[int, str]]:

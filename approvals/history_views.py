@@ -58,10 +58,11 @@ class Wanted:
     person: str
     since: str
     until: str
+    trust: str = ""  # a grant: what it let through
 
     def fits(self) -> Q:
         fits = within("requested_at", self.since, self.until)
-        for name, value in (("tool", self.tool), ("agent", self.agent)):
+        for name, value in (("tool", self.tool), ("agent", self.agent), ("trust", self.trust)):
             if value:
                 fits &= Q(**{name: value})
         if self.person:
@@ -150,7 +151,8 @@ def _wanted(request: Request) -> Wanted:
     }
     for name in ("since", "until"):
         given[name] = given[name] if day(given[name]) else ""
-    return Wanted(**given)
+    trust = as_uuid(request.GET.get("trust", ""))
+    return Wanted(**given, trust=str(trust) if trust else "")
 
 
 def _calls(request: Request, wanted: Wanted) -> QuerySet[ToolCall]:

@@ -20,7 +20,7 @@ from approvals.actions.attention import looked_at
 from approvals.models import Attention, ToolCall
 from approvals.presentation import mark, span, summary, warns
 from approvals.states import Status
-from approvals.wording import State, approvers, both, deciders, state
+from approvals.wording import State, approvers, both, deciders, state, stopped_by
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ def _warns(call: ToolCall) -> bool:
 
 def list_rows(calls: Iterable[ToolCall]) -> list[ListRow]:
     """Rows that are the same for every reader."""
-    return [_row(call) for call in calls]
+    calls = list(calls)
+    stopped = stopped_by(calls)
+    return [_row(call, stopped=stopped.get(call.pk, "")) for call in calls]
 
 
 def desk_rows(calls: Iterable[ToolCall], reader: User) -> list[ListRow]:
@@ -129,13 +131,15 @@ def stamp(call: ToolCall, looking: Iterable[str] = ()) -> int:
 STAMPED = ("version", "status", "approvals", "escalated", "nudged_at", "taken_by_id", "taken_until")
 
 
-def _row(call: ToolCall, looking: Iterable[str] = (), taken: str = "", waits_for: str = "") -> ListRow:
+def _row(
+    call: ToolCall, looking: Iterable[str] = (), taken: str = "", waits_for: str = "", stopped: str = ""
+) -> ListRow:
     left = call.expires_at - timezone.now() if call.expires_at else None
     return ListRow(
         call=call,
         summary=mark(summary(call.arguments)),
         deceptive=_warns(call),
-        state=state(call, waits_for),
+        state=state(call, waits_for, stopped),
         left=f"{span(left)} left" if left else "",
         looking=list(looking),
         taken=taken,

@@ -119,6 +119,10 @@ def may_tune(user: Person) -> bool:
     return isinstance(user, User) and user.is_staff and user.has_perm("approvals.view_toolpolicy")
 
 
+def may_change_policies(user: Person) -> bool:
+    return isinstance(user, User) and user.is_staff and user.has_perm("approvals.change_toolpolicy")
+
+
 def reviewers_in(names: Iterable[str]) -> QuerySet[User]:
     """Active people in one of these groups who may open the queue; as `may_review` and `may_sign_in` have it.
 

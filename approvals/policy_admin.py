@@ -143,6 +143,7 @@ class ToolPolicyAdmin(Audited):
             "form": form,
             "call": call,
             "tools": Tool.objects.values_list("name", flat=True),
+            "pages": self._pages(request),
         }
         if form.is_valid():
             context |= _judged(form.cleaned_data, {})
@@ -150,6 +151,12 @@ class ToolPolicyAdmin(Audited):
             as_sent = TryForm(form.initial)
             context |= _judged(as_sent.cleaned_data, dict(form.initial)) if as_sent.is_valid() else {}
         return self._page(request, "try.html", "Try a call", context)
+
+    def _pages(self, request: HttpRequest) -> dict[str, int]:
+        """The policies that their names lead to, for those who may change them."""
+        return (
+            dict(ToolPolicy.objects.values_list("name", "pk")) if self.has_change_permission(request) else {}
+        )
 
     def _call(self, request: HttpRequest) -> ToolCall | None:
         """The call that the link names, if this person may see it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from uuid import UUID
@@ -14,21 +15,34 @@ from approvals import permissions
 from approvals.actions.edits import schema_of
 from approvals.actions.together import Became
 from approvals.alike import Bunch, alike
+from approvals.because import Because, because
 from approvals.cards import Card, undo_may_help
 from approvals.errors import Refusal
 from approvals.lists import ListRow, desk_rows
 from approvals.models import ToolCall
 from approvals.presentation import Row, mark, rows
 from approvals.states import Status
-from approvals.wording import State, state
+from approvals.wording import State, state, stopped_by
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of several calls, with the argument in which it differs. `toggled`: which are left out if this one is, or is
+    not any more."""
+
+    row: ListRow
+    differs: Row | None
+    out: bool
+    toggled: str
 
 
 @dataclass
 class Together:
-    """The card of several calls."""
+    """The card of several calls. `out`: those that the reader leaves out; they are shown, and not decided."""
 
     calls: list[ToolCall]
     user: User
+    out: frozenset[UUID] = frozenset()
     form: str = ""
     comment: str = ""
     field_error: str = ""
@@ -37,7 +51,7 @@ class Together:
     @property
     def first(self) -> ToolCall:
         """Whose tool, policy and person the card tells: one of those that it would decide, if it would decide any."""
-        return (self.bunch.calls if self.bunch else self.waiting or self.calls)[0]
+        return (self.waiting or self.pending or self.calls)[0]
 
     @property
     def ids(self) -> str:
@@ -47,16 +61,28 @@ class Together:
     def seen(self) -> str:
         """Changes whenever the card would look different."""
         shown = [(str(call.pk), call.version, call.status, call.approvals) for call in self.calls]
-        return sha256(repr(shown).encode()).hexdigest()[:16]
+        return sha256(repr((shown, self.left_out)).encode()).hexdigest()[:16]
+
+    @property
+    def left_out(self) -> str:
+        return self._listed(self.out)
+
+    def _listed(self, keys: Set[UUID]) -> str:
+        return ",".join(str(call.pk) for call in self.calls if call.pk in keys)
 
     @cached_property
-    def waiting(self) -> list[ToolCall]:
+    def pending(self) -> list[ToolCall]:
         return [call for call in self.calls if call.status == Status.PENDING]
 
     @cached_property
+    def waiting(self) -> list[ToolCall]:
+        """Those that would be decided."""
+        return [call for call in self.pending if call.pk not in self.out]
+
+    @cached_property
     def bunch(self) -> Bunch | None:
-        """Those that still wait, where they belong together."""
-        return alike(self.waiting) if len(self.waiting) > 1 else None
+        """Those that still wait, where they belong together, left out or not."""
+        return alike(self.pending) if len(self.pending) > 1 else None
 
     @cached_property
     def refusal(self) -> Refusal | None:
@@ -71,17 +97,27 @@ class Together:
         return rows(shared, properties if isinstance(properties, dict) else ())
 
     @property
-    def members(self) -> list[tuple[ListRow, Row | None]]:
-        """Each call, with the argument in which it differs."""
+    def members(self) -> list[Member]:
         differs = self.bunch.differs if self.bunch else ""
         return [
-            (row, rows({differs: row.call.arguments[differs]})[0] if differs else None)
-            for row in desk_rows(self.waiting, self.user)
+            Member(
+                row,
+                rows({differs: row.call.arguments[differs]})[0] if differs else None,
+                row.call.pk in self.out,
+                self._listed(self.out ^ {row.call.pk}),
+            )
+            for row in desk_rows(self.pending, self.user)
         ]
 
     @property
     def who_may(self) -> str:
         return Card(self.first, self.user).who_may
+
+    @property
+    def because(self) -> Because | None:
+        """What the policy is about; in what they differ is told of each."""
+        found = because(self.first)
+        return found and replace(found, here=SafeString())
 
     @property
     def prompt(self) -> SafeString:
@@ -100,7 +136,8 @@ class Result:
 
     @property
     def told(self) -> list[tuple[ToolCall, State]]:
-        return [(call, state(call)) for call in self.calls]
+        stopped = stopped_by(self.calls)
+        return [(call, state(call, stopped_by=stopped.get(call.pk, ""))) for call in self.calls]
 
     @property
     def seen(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -30,7 +30,7 @@ from approvals.waiting import Filters
 def show(request: Request) -> HttpResponse:
     """The calls of the address on one card."""
     reviewer(request)
-    card = _card(request, request.GET.get("ids", ""))
+    card = _card(request, request.GET.get("ids", ""), _keys(request.GET.get("out", "")))
     card.form = "deny" if request.GET.get("form") == "deny" else ""
     if wants(request, "desk-detail") and request.GET.get("seen") == card.seen:
         return HttpResponse(status=204)
@@ -42,7 +42,7 @@ def show(request: Request) -> HttpResponse:
 def decide(request: Request) -> HttpResponse:
     """Approve or deny those calls; answers with what came of each."""
     reviewer(request)
-    card = _card(request, ",".join(item.partition(":")[0] for item in request.POST.getlist("item")))
+    card = _sent(request)
     try:
         batch, became = together.decide_together(
             request.user, _seen(request), _choice(request), request.POST.get("comment", "")
@@ -78,16 +78,27 @@ def undo(request: Request, batch: UUID) -> HttpResponse:
     return _told(request, batch, [one for one in became if one.refused])
 
 
+def _sent(request: Request) -> Together:
+    """The card as it was, should what it sent not be taken; what it decides stands in the items alone."""
+    items = ",".join(item.partition(":")[0] for item in request.POST.getlist("item"))
+    ids = request.POST.get("ids", "") or items
+    return _card(request, ids, frozenset(_keys(ids)) - frozenset(_keys(items)))
+
+
+def _keys(ids: str) -> list[UUID]:
+    return [found for text in ids.split(",")[: MOST + 1] if (found := as_uuid(text))]
+
+
 def _visible(request: Request, ids: str) -> list[ToolCall]:
-    wanted = [found for text in ids.split(",")[: MOST + 1] if (found := as_uuid(text))]
+    wanted = _keys(ids)
     return sorted(calls_of(request).filter(pk__in=wanted), key=lambda call: wanted.index(call.pk))
 
 
-def _card(request: Request, ids: str) -> Together:
+def _card(request: Request, ids: str, out: Iterable[UUID] = ()) -> Together:
     calls = _visible(request, ids)
     if not calls:
         raise Http404("There are no such calls, or they are not yours to see.")
-    return Together(calls, request.user)
+    return Together(calls, request.user, frozenset(out) & {call.pk for call in calls})
 
 
 def _explained(card: Together, refused: Refusal, request: Request) -> Together:

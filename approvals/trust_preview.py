@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from approvals.models import ToolCall
 from approvals.presentation import mark, summary
-from approvals.states import Effect
+from approvals.states import Effect, Status
 from approvals.trusting import differing
 
 LAST = 12
@@ -17,12 +17,18 @@ LAST = 12
 
 @dataclass(frozen=True)
 class Past:
-    """An earlier call of the tool. `never`: why no trust would cover it. `differs`: the arguments that are others."""
+    """An earlier call of the tool. `became`: what was decided, in a word. `never`: why no trust would cover it.
+    `differs`: the arguments that are others."""
 
     call: ToolCall
     summary: SafeString
+    became: str
     never: str
     differs: tuple[str, ...]
+
+    @property
+    def denied(self) -> bool:
+        return self.call.status == Status.DENIED
 
     @property
     def differs_json(self) -> str:
@@ -40,6 +46,12 @@ class TrustPreview:
         """How many of them trust in any arguments covers."""
         return sum(not each.never for each in self.past)
 
+    @property
+    def denied(self) -> str:
+        """How many of those were denied, as the end of a sentence: "; 2 of these were denied"."""
+        count = sum(each.denied for each in self.past if not each.never)
+        return f"; {count} of these {'was' if count == 1 else 'were'} denied" if count else ""
+
 
 def preview(call: ToolCall) -> TrustPreview:
     """The last calls of this tool in this session, newest first; this one is not among them."""
@@ -51,7 +63,23 @@ def preview(call: ToolCall) -> TrustPreview:
 
 def _past(each: ToolCall, call: ToolCall, arguments: dict[str, object]) -> Past:
     theirs = each.arguments if isinstance(each.arguments, dict) else {}
-    return Past(each, mark(summary(each.arguments)), _never(each, call), tuple(differing(arguments, theirs)))
+    differs = tuple(differing(arguments, theirs))
+    return Past(each, mark(summary(each.arguments)), _became(each), _never(each, call), differs)
+
+
+_BECAME = {
+    Status.PENDING: "waiting",
+    Status.DENIED: "denied",
+    Status.EXPIRED: "expired",
+    Status.CANCELLED: "cancelled",
+    Status.BLOCKED: "blocked",
+}
+
+
+def _became(each: ToolCall) -> str:
+    """What was decided; whether it ran then is another question."""
+    asked = "approved" if each.groups else "allowed"
+    return _BECAME.get(Status(each.status), "trusted" if each.trust_id else asked)
 
 
 def _never(each: ToolCall, call: ToolCall) -> str:

@@ -17,6 +17,7 @@ from approvals.actions import trust
 from approvals.models import TrustGrant
 from approvals.presentation import rows, span
 from approvals.requests import Request, reviewer, wants
+from approvals.trust_words import uses
 
 LISTED = 200
 
@@ -28,6 +29,8 @@ def trusted(request: Request) -> HttpResponse:
     reviewer(request)
     now = timezone.now()
     grants = permissions.visible_grants(request.user).filter(TrustGrant.live()).select_related("granted_by")
+    listed = list(grants.prefetch_related("decisions__call__requested_by")[:LISTED])
+    used = uses(listed)
     found = [
         {
             "grant": grant,
@@ -35,12 +38,18 @@ def trusted(request: Request) -> HttpResponse:
             "may_revoke": permissions.may_revoke(request.user, grant),
             "call": call,
             "left": span(grant.expires_at - now),
+            "uses": used.get(grant.pk, []),
         }
-        for grant in grants.prefetch_related("decisions__call__requested_by")[:LISTED]
+        for grant in listed
         for call in [next(decision.call for decision in grant.decisions.all())]
     ]
     page = "trusted.html#grants" if wants(request, "grants") else "trusted.html"
-    return render(request, page, {"found": found, "ended": "ended" in request.GET})
+    context = {
+        "found": found,
+        "ended": "ended" in request.GET,
+        "sees_unasked": permissions.sees_unasked(request.user),
+    }
+    return render(request, page, context)
 
 
 @never_cache

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import User
 
-from approvals.models import Decision, ToolCall
+from approvals.actions.calls import SYSTEM
+from approvals.models import AuditEntry, Decision, ToolCall
 from approvals.presentation import span
 from approvals.sentences import NUMBERS
 from approvals.states import Choice, Status
@@ -41,7 +44,7 @@ def _counting(call: ToolCall) -> list[Decision]:
     return sorted(made, key=lambda one: one.pk)
 
 
-def state(call: ToolCall, waiting_for: str = "") -> State:
+def state(call: ToolCall, waiting_for: str = "", stopped_by: str = "") -> State:
     """Where the call stands, for the person who asked and for the reviewers alike."""
     decision = decision_of(call)
     match call.status:
@@ -57,7 +60,9 @@ def state(call: ToolCall, waiting_for: str = "") -> State:
         case Status.EXPIRED:
             return State("quiet", "Expired", "Nobody decided in time. It did not run.")
         case Status.CANCELLED:
-            return State("quiet", "Cancelled", "It did not run.")
+            if stopped_by:
+                return State("quiet", f"Stopped by {stopped_by}", "It did not run.")
+            return State("quiet", "Cancelled", "Its chat was stopped or broke off. It did not run.")
         case Status.LAPSED:
             return State("quiet", "Not run", call.why or "The approval was not used in time.")
         case Status.UNKNOWN:
@@ -73,14 +78,34 @@ def state(call: ToolCall, waiting_for: str = "") -> State:
 
 
 def changed_by(call: ToolCall) -> str:
-    """Who changed the arguments before the call ran; empty when they are the agent's own."""
-    return who(decision_of(call)) if call.proposed is not None else ""
+    """Who changed the arguments before the call ran; empty when they are the agent's own. Others who approve what was
+    changed come after them."""
+    return (next(iter(approvers(call)), "") or who(decision_of(call))) if call.proposed is not None else ""
+
+
+_EDITED = "A reviewer changed the arguments before it ran: "
+
+
+def edit_note(arguments: Any) -> str:
+    """What the agent is told of an edit, before the result. People see the difference instead."""
+    return _EDITED + json.dumps(arguments)
 
 
 def result_text(call: ToolCall) -> str:
-    """The texts of a result; empty when there are none."""
+    """The texts of a result, without what the agent alone is told; empty when there are none."""
     blocks = call.result if isinstance(call.result, list) else []
-    return "\n".join(block["text"] for block in blocks if isinstance(block, dict) and "text" in block)
+    texts = [block["text"] for block in blocks if isinstance(block, dict) and "text" in block]
+    return "\n".join(texts[1:] if texts and _is_edit_note(texts[0], call) else texts)
+
+
+def _is_edit_note(text: Any, call: ToolCall) -> bool:
+    """Whether it is that, of these arguments exactly: a tool may write what it likes, and that is shown."""
+    if call.proposed is None or not isinstance(text, str) or not text.startswith(_EDITED):
+        return False
+    try:
+        return bool(json.loads(text.removeprefix(_EDITED)) == call.arguments)
+    except (ValueError, RecursionError):
+        return False
 
 
 def took(call: ToolCall) -> str:
@@ -150,6 +175,15 @@ def number(count: int) -> str:
     return NUMBERS[count] if count < len(NUMBERS) else str(count)
 
 
+def stopped_by(calls: Iterable[ToolCall]) -> dict[UUID, str]:
+    """Who stopped those of the calls that are cancelled, as the audit trail has it; at most one query for all."""
+    cancelled = [str(call.pk) for call in calls if call.status == Status.CANCELLED]
+    if not cancelled:
+        return {}
+    entries = AuditEntry.objects.filter(call__in=cancelled, kind="call.cancelled").exclude(actor=SYSTEM)
+    return {UUID(call): actor for call, actor in entries.values_list("call", "actor")}
+
+
 def became(call: ToolCall) -> State:
     """What became of a call that is not pending any more, as a sentence of its own."""
     match call.status:
@@ -163,5 +197,5 @@ def became(call: ToolCall) -> State:
             return State("good", f"Done in {took(call)}.")
         case Status.FAILED:
             return State("bad", "It ran and failed.")
-    where = state(call)
+    where = state(call, stopped_by=stopped_by([call]).get(call.pk, ""))
     return State(where.tone, f"{where.text}. {where.note}" if where.note else f"{where.text}.")

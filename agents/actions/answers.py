@@ -35,6 +35,14 @@ def answer(session: Session, question_id: Any, user: User, text: str) -> Questio
     return question
 
 
+def meanwhile(session: Session) -> str:
+    """Where a message cannot be sent since its user is asked: what to do about it; else nothing."""
+    count = Question.objects.filter(session=session, status=QuestionStatus.OPEN).count()
+    if count > 1:
+        return f"The agent asks you {count} things. Answer each in the field below it."
+    return "The agent has asked you something meanwhile. Look at it, then send this again." if count else ""
+
+
 @audit.audited(durable=True)
 def _answer(question: Question, user: User, text: str) -> None:
     if not questions.close(question, QuestionStatus.ANSWERED, answer=text):

@@ -26,6 +26,7 @@ from approvals.states import Status
 
 _PK = Slot("pk", UUIDField())
 ATTACHED = "Attached files: "
+BUSY = "The agent is still busy with your last message. Wait, answer what it asks, or stop it."
 WINDOW = 60  # messages of a long conversation that a model gets to see
 
 
@@ -153,9 +154,7 @@ def new_run(session: Session, idempotency_key: str = "") -> Run:
     try:
         run = Run.objects.create(session=session, idempotency_key=idempotency_key)
     except IntegrityError:  # ends the caller's transaction: a savepoint would cost two round trips
-        raise Busy(
-            "The agent is still busy with your last message. Wait, answer what it asks, or stop it."
-        ) from None
+        raise Busy(BUSY) from None
     transaction.on_commit(lambda: reach("posted", session.key))
     runs.enqueue_on_commit(run.pk)
     events.ring(events.session_topic(session.key), "changed")

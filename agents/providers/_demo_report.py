@@ -49,10 +49,11 @@ def report(outcomes: Sequence[Outcome]) -> str:
 
 
 def _told(outcome: Outcome) -> str:
-    """One outcome; what a reviewer changed comes first, since the rest is about the changed call."""
+    """One outcome. That a reviewer changed something comes first, since the rest is about the changed call; what it
+    was, the person sees at the call."""
     if found := _EDITED.match(outcome.text):
         rest = replace(outcome, text=outcome.text[found.end() :], arguments={})
-        return f"{found[0].strip()}\n\n{_told(rest)}"
+        return f"A reviewer changed what I had asked for.\n\n{_told(rest)}"
     return _failure(outcome) if outcome.failed else _success(outcome)
 
 

@@ -38,6 +38,7 @@ from agents.tools.registry import (
     idempotency_key_is,
     session_is,
 )
+from approvals.wording import edit_note
 
 logger = logging.getLogger("nod.runtime")
 
@@ -152,8 +153,7 @@ async def _run(gate: port.Gate, started: port.Started, context: Any, next_fn: An
     succeeded = event is not None and event.tool_result["status"] == "success"
     content = list(event.tool_result["content"]) if event else [{"text": "The tool gave no result."}]
     if started.edited:
-        note = f"A reviewer changed the arguments before it ran: {json.dumps(started.arguments)}"
-        content.insert(0, {"text": note})
+        content.insert(0, {"text": edit_note(started.arguments)})
     await gate.record(started, succeeded=succeeded, content=content)
     return port.Settled(succeeded, content)
 

@@ -13,3 +13,9 @@ register = template.Library()
 @register.filter
 def summarised(arguments: Any) -> SafeString:
     return mark(summary(arguments))
+
+
+@register.filter
+def named(pages: dict[str, int], name: str) -> int | None:
+    """What there is under a name."""
+    return pages.get(name)

@@ -12,6 +12,37 @@
     event.target.form.requestSubmit();
   });
 
+  // --- Writing the last message anew ---
+  // By a click, not when it has toggled: what is typed at once goes into the field. Escape keeps what was typed, Cancel
+  // does not; both leave every other draft alone.
+  document.addEventListener("click", (event) => {
+    const edit = event.target.closest?.(".edit");
+    if (event.target.closest?.(".edit > summary")) {
+      event.preventDefault();
+      edit.open ? close(edit) : openEdit(edit);
+    } else if (event.target.matches?.("[data-cancels]")) {
+      const field = edit.querySelector("textarea");
+      field.value = field.defaultValue;
+      close(edit);
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    const edit = event.key === "Escape" && !event.isComposing && event.target.closest?.(".edit[open]");
+    if (!edit) return;
+    event.preventDefault();
+    close(edit);
+  });
+  function openEdit(edit) {
+    const field = edit.querySelector("textarea");
+    edit.open = true;
+    field.focus();
+    field.setSelectionRange(field.value.length, field.value.length);
+  }
+  function close(edit) {
+    edit.open = false;
+    edit.querySelector("summary").focus();
+  }
+
   // --- The answer that is being written ---
   // The server has it as Markdown so far (twice a second); what was heard since stands behind that, as text.
   // Lengths count code points, as the server does.

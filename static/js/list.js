@@ -155,6 +155,9 @@
       if (!ids.length) return;
       const link = bunch.querySelector(":scope > .row");
       bunch.querySelector("[data-count]").textContent = ids.length;
+      const sum = $(`row-${ids[0]}`).querySelector(".row-sum"); // of one that is there still
+      link.querySelector(".row-sum").replaceChildren(...sum.cloneNode(true).childNodes);
+      if (ids.length === 1) link.querySelector(".row-meta").lastElementChild.textContent = "";
       const more = filters().map((pair) => `&${new URLSearchParams([pair])}`).join("");
       const href = ids.length === 1 ? $(`row-${ids[0]}`).querySelector(".row").getAttribute("href") : `${link.getAttribute("href").split("?")[0]}?ids=${ids.join(",")}${more}`;
       if (link.getAttribute("href") === href) return;

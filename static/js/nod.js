@@ -8,7 +8,7 @@
   Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, element) => {
     if (name === "open" && element.matches("details, dialog")) return false;
     if (name === "value" && element.matches(TYPED)) return false;
-    if (name === "hidden" && element.matches(".panel, #bar-row")) return false;
+    if (name === "hidden" && element.matches(".panel, #bar-row, .drafts-back")) return false;
     return true;
   };
 
@@ -18,8 +18,21 @@
   const restore = (root) =>
     drafts(root).forEach((field) => {
       const kept = sessionStorage.getItem(slot(field));
-      if (kept && (!field.value || field.value === field.defaultValue)) field.value = kept;
+      if (!kept || (field.value && field.value !== field.defaultValue)) return;
+      field.value = kept;
+      const told = kept !== field.defaultValue && field.form?.querySelector(".drafts-back");
+      if (told) told.hidden = false;
     });
+  document.addEventListener("click", ({ target }) => {
+    if (!target.matches?.("[data-anew]")) return;
+    drafts(target.form).forEach((field) => {
+      sessionStorage.removeItem(slot(field));
+      field.value = field.defaultValue;
+    });
+    target.closest(".drafts-back").hidden = true;
+    drafts(target.form)[0]?.focus();
+    enable();
+  });
   document.addEventListener("input", ({ target }) => {
     if (target.dataset?.draft) sessionStorage.setItem(slot(target), target.value);
     enable();

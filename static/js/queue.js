@@ -67,7 +67,11 @@
       item.querySelector(".not-why").textContent = other.length ? `other ${other.join(", ")}` : "";
     });
     const sum = $("would-sum");
-    if (sum) sum.firstChild.textContent = `Would have covered ${past.filter((item) => !item.matches(".not")).length} of the last ${past.length} calls of `;
+    if (!sum) return;
+    const covered = past.filter((item) => !item.matches(".not"));
+    const denied = covered.filter((item) => "denied" in item.dataset).length;
+    sum.firstChild.textContent = `Would have covered ${covered.length} of the last ${past.length} calls of `;
+    $("would-denied").textContent = denied ? `; ${denied} of these ${denied === 1 ? "was" : "were"} denied` : "";
   }
   document.addEventListener("change", ({ target }) => { if (target.name === "trust_same") preview(); });
 

@@ -150,6 +150,12 @@ def test_a_question_is_answered_in_words(sign_in: SignIn) -> None:
     alice.get_by_role("button", name="Answer").click()
     expect(alice.locator(".question")).to_contain_text("You answered Only green <b>tea</b>")
     expect(alice.locator(".words").last).to_contain_text("You said: Only green <b>tea</b>")
+    say(alice, "Ask me whether I like milk")
+    expect(alice.get_by_placeholder("Write an answer…")).to_be_visible()
+    alice.get_by_label("Message").fill("With honey")
+    alice.get_by_role("button", name="Send").click()
+    expect(alice.locator(".question").last).to_contain_text("You answered With honey")
+    expect(alice.get_by_label("Message")).to_have_value("")
 
 
 def test_chats_are_named_found_and_put_away(sign_in: SignIn) -> None:
@@ -166,11 +172,20 @@ def test_chats_are_named_found_and_put_away(sign_in: SignIn) -> None:
     alice.wait_for_url("**/chat/")
     entry = alice.locator("#sessions li", has_text=word[::-1])
     expect(entry).to_have_count(0)
-    alice.get_by_label("Search your chats").fill(word)
-    alice.keyboard.press("Enter")
+    find = alice.get_by_label("Search your chats")
+    find.fill(f"{word}x")
+    expect(alice.locator("#sessions")).to_contain_text(f"No chats match “{word}x”.")
+    expect(find).to_be_focused()
+    find.press("Backspace")
     expect(entry).to_contain_text("archived")
+    find.press("Enter")
+    alice.wait_for_url(f"**/chat/?q={word}")
     entry.get_by_role("link").click()
+    alice.get_by_label("Search your chats").fill(word)
+    expect(alice.locator("#sessions .side-note")).to_contain_text("1 chat with")
     say(alice, "Thank you")
+    expect(alice.locator("#flow > .words").last).not_to_contain_text(word)
+    expect(alice.locator("#sessions .side-note")).to_contain_text("1 chat with")
     expect(alice.locator("#sessions li", has_text=word[::-1])).not_to_contain_text("archived")
 
 
@@ -178,8 +193,22 @@ def test_a_message_is_written_anew(sign_in: SignIn) -> None:
     alice = new_chat(sign_in)
     say(alice, "What is the weather in Bnro?")
     expect(alice.locator(".words").last).to_contain_text("Bnro")
+    alice.get_by_label("Message").fill("A draft")
+    again = alice.get_by_label("Other words")
+    for leave in ("Escape", "Cancel"):
+        alice.get_by_text("Edit", exact=True).click()
+        expect(again).to_be_focused()
+        alice.keyboard.type(" please")
+        expect(again).to_have_value(re.compile(r"in Bnro\?( please)+$"))
+        if leave == "Escape":
+            alice.keyboard.press(leave)
+        else:
+            alice.get_by_role("button", name=leave).click()
+        expect(again).to_be_hidden()
+        expect(alice.get_by_label("Message")).to_have_value("A draft")
     alice.get_by_text("Edit", exact=True).click()
-    alice.get_by_label("Other words").fill("What is the weather in Brno?")
+    expect(again).to_have_value("What is the weather in Bnro?")
+    again.fill("What is the weather in Brno?")
     alice.get_by_role("button", name="Ask again").click()
     expect(alice.locator("#flow > .words").last).to_contain_text("Brno")
     expect(alice.locator("#flow > .bubble")).to_have_text(["What is the weather in Brno?"])
@@ -254,7 +283,7 @@ def test_a_file_is_attached_and_read(sign_in: SignIn, tmp_path: Path) -> None:
     alice.get_by_role("button", name="Leave out cat.jpg").click()
     alice.get_by_role("button", name="Send").click()
     expect(alice.locator(".words").last).to_contain_text("tea at four")
-    expect(alice.locator(".files .chip")).to_contain_text("plan.md")
+    expect(alice.locator(".files .chip")).to_have_text("plan.md")
     expect(alice.locator("#chosen li")).to_have_count(0)
 
 
@@ -265,5 +294,7 @@ def test_it_fits_a_phone(sign_in: SignIn) -> None:
     say(alice, "Ask me which report to read")
     expect(alice.locator(".question")).to_be_visible()
     assert alice.evaluate(width) == 390
+    inside = "(box => box.right <= document.querySelector('.talk').getBoundingClientRect().right - 16)"
+    assert alice.evaluate(f"{inside}(document.querySelector('.composer .box').getBoundingClientRect())")
     alice.get_by_text("Rename or archive").click()
     assert alice.evaluate(width) == 390

@@ -111,18 +111,22 @@ def test_calls_that_are_alike_are_decided_together_and_taken_back(nod: System, s
 
 def test_a_bunch_is_denied_with_one_reason(nod: System, sign_in: SignIn) -> None:
     rita, bob, about = sign_in("rita", "/approvals/"), sign_in("bob", "/chat/"), address()
-    to = [address() for _ in range(2)]
-    say(bob, f"Email {to[0]} and {to[1]} about {about}")
-    arrives(rita, to[1])
+    to = [address() for _ in range(3)]
+    say(bob, f"Email {to[0]}, {to[1]} and {to[2]} about {about}")
+    arrives(rita, to[2])
     bunch_with(rita, to[0]).locator("> .row").click()
-    expect(rita.locator("#members")).to_contain_text(to[1])
+    third = rita.locator("#members li", has_text=to[2])
+    for toggle in ("Leave out", "Take it back in", "Leave out"):
+        third.get_by_role("link", name=toggle).click()
+    expect(third.get_by_role("link", name="Take it back in")).to_be_visible()
     rita.wait_for_timeout(QUIET)
     rita.keyboard.press("d")
     rita.keyboard.type("Wait for the press release.")
     rita.get_by_role("button", name="Deny these 2").click()
     expect(rita.locator("#outcome .state", has_text="Denied by rita")).to_have_count(2)
+    expect(rita.locator("#waiting .bunch > .row")).to_contain_text(to[2])
     expect(bob.locator(".call .call-note", has_text="Wait for the press release.")).to_have_count(2)
-    assert [sent(nod, each) for each in to] == [0, 0]
+    assert [sent(nod, each) for each in to] == [0, 0, 0]
 
 
 def test_filters_stay_in_the_address_and_hold_for_what_comes(sign_in: SignIn) -> None:

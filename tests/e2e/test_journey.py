@@ -213,7 +213,7 @@ def test_it_stops_a_waiting_run(nod: System, sign_in: SignIn) -> None:
     arrives(rita, to)
     rita.locator("#desk-detail").hover()
     alice.get_by_role("button", name="Stop").click()
-    expect(alice.locator(".call .state")).to_contain_text("Cancelled")
+    expect(alice.locator(".call .state")).to_contain_text("Stopped by alice")
     expect(rita.locator("#waiting .row", has_text=to)).to_have_count(0)
     say(alice, "What is the weather in Brno?")
     expect(alice.locator(".words").last).to_contain_text("Brno")

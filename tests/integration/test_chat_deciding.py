@@ -16,7 +16,8 @@ from approvals.actions import nudging
 from approvals.errors import NotFound, TooEarly
 from approvals.models import Decision, ToolCall, ToolPolicy
 from approvals.states import Status
-from tests.desk import asks, chat, kinds, last_run, pending, statuses, work
+from approvals.wording import result_text
+from tests.desk import approve, asks, chat, kinds, last_run, pending, statuses, work
 
 
 @pytest.fixture
@@ -210,3 +211,22 @@ def test_it_rings_at_the_reviewers(session, alice, monkeypatch):
     wait_for(pending(session), minutes=30)
     nudging.nudge(pending(session).pk, alice)
     assert ("approvals", "nudged") in rung
+
+
+# --- What a reviewer changed ----------------------------------------------------------------------------
+
+
+def test_what_a_reviewer_changed_is_shown_as_a_difference(as_alice, session, rita, model):
+    call = pending(session)
+    key = "sk-proj-" + "a1B2" * 9
+    approve(call, rita, arguments={**call.arguments, "body": f"The key is {key}", "subject": "Later"})
+    work()
+    call.refresh_from_db()
+    html = page(as_alice, session)
+    names = "<code data-value>body</code> and <code data-value>subject</code>"
+    assert f"<b>rita</b> changed {names} before approving" in html
+    assert "<del>" in html and key not in html
+    assert "A reviewer changed the arguments" in model.told()[0]
+    assert "A reviewer changed the arguments" not in result_text(call)
+    call.arguments = {}  # of no edit: then a tool wrote it, and it is shown
+    assert "A reviewer changed the arguments" in result_text(call)

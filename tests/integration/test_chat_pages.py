@@ -313,7 +313,7 @@ def test_it_names_the_group_where_nobody_is_in_it(as_alice, session, rita, remy)
         (Status.STARTED, None, {}, ["Running"]),
         (Status.SUCCEEDED, None, {"result": [{"text": "It went out"}]}, ["done, 0.2 s", "It went out"]),
         (Status.SUCCEEDED, Choice.TRUST, {}, ["done, 0.2 s · trusted by rita"]),
-        (Status.SUCCEEDED, Choice.APPROVE, {"proposed": {"to": "x"}}, ["Changed by rita before it ran."]),
+        (Status.SUCCEEDED, Choice.APPROVE, {"proposed": {"to": "x"}}, ["<del>x</del><ins>dev"]),
         (Status.DENIED, Choice.DENY, {}, ["Denied by rita", "Because."]),
         (Status.BLOCKED, None, {}, ["Blocked by policy Ask before mail goes out"]),
         (Status.EXPIRED, None, {}, ["Expired", "Nobody decided in time."]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import close_old_connections
 from django.urls import reverse
 
@@ -252,6 +253,48 @@ def test_choices_and_answers_are_text(model, as_alice, alice):
     assert "<script>alert" not in page(as_alice, session)
     Question.objects.update(answer="b\u202ec")
     assert "<span data-value>b<mark>U+202E</mark>c</span>" in page(as_alice, session)
+
+
+def write(client, session, text="Blue", **fields):
+    return client.post(reverse("agents:post", args=[session.pk]), {"text": text, **fields})
+
+
+def test_what_is_sent_while_one_question_is_open_answers_it(as_alice, session, model):
+    address = reverse("agents:session", args=[session.pk])
+    page = as_alice.get(address).content.decode()
+    assert f'name="question" value="{question(session).pk}"' in page
+    assert "Write an answer…" in page
+    with_file = write(
+        as_alice, session, question=question(session).pk, files=SimpleUploadedFile("a.txt", b"x")
+    )
+    assert with_file.status_code == 422
+    assert "Files go with a message" in with_file.content.decode()
+    assert write(as_alice, session, "Green, please", question=question(session).pk).status_code == 302
+    work()
+    assert model.told() == ["The user answered: Green, please"]
+    late = write(as_alice, session, "Red", question=question(session).pk)
+    assert late.status_code == 409
+    assert "The first answer counts." in late.content.decode()
+    assert 'name="question" value=""' in as_alice.get(address).content.decode()
+    assert session.messages.filter(role="user").count() == 2  # the first message, and the result
+
+
+def test_it_says_what_waits_for_an_answer(model, as_alice, session, alice):
+    unseen = write(as_alice, session, "Never mind")
+    assert unseen.status_code == 409
+    assert "has asked you something meanwhile" in unseen.content.decode()
+    assert question(session).status == QuestionStatus.OPEN
+    model.play([ASK, ASK], "Done.")
+    two = chat(alice)
+    page = as_alice.get(reverse("agents:session", args=[two.pk])).content.decode()
+    assert 'name="question" value=""' in page
+    assert "The agent asks you 2 things." in write(as_alice, two).content.decode()
+
+
+@pytest.mark.parametrize("given", ["x", "01a2044d-b983-70a6-b775-b5f0c4e659e1"])
+def test_a_question_that_is_not_there_is_refused(as_alice, session, given):
+    assert write(as_alice, session, question=given).status_code == 404
+    assert question(session).status == QuestionStatus.OPEN
 
 
 def test_strangers_find_no_question(client, bob, session):

@@ -120,6 +120,26 @@ def test_a_search_shows_what_was_searched_as_text(as_alice, session):
     assert "<script>" not in html
 
 
+@pytest.mark.parametrize("place", ["new", "session"])
+def test_a_search_while_typing_fetches_the_list_alone(as_alice, session, place):
+    address = to("session", session) if place == "session" else "/chat/"
+    headers = {"HX-Request": "true", "HX-Target": "sessions"}
+    assert (
+        f'hx-get="{address}" hx-trigger="input changed delay:300ms"' in as_alice.get(address).content.decode()
+    )
+    html = as_alice.get(address, {"q": "nothing like it"}, headers=headers).content.decode()
+    assert "No chats match “nothing like it”." in html
+    assert "<html" not in html and 'id="flow"' not in html
+    html = as_alice.get(address, {"q": "hello"}, headers=headers).content.decode()
+    assert f'id="s-{session.pk}"' in html
+
+
+def test_a_search_outlives_what_is_sent_meanwhile(as_alice, session):
+    headers = {"HX-Request": "true", "HX-Target": "chat"}
+    sent = as_alice.post(to("post", session), {"text": "More", "q": "nothing"}, headers=headers)
+    assert "No chats match" in sent.content.decode()
+
+
 def test_everybody_finds_their_own_alone(client, bob, session):
     client.force_login(bob)
     assert listed(client, "q=hello") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from datetime import timedelta
 from io import StringIO
 
@@ -13,8 +14,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from agents.actions import runs
 from approvals import permissions
 from approvals.actions import trust as trust_actions
+from approvals.actions.calls import SYSTEM
 from approvals.history_views import harmless
 from approvals.models import ToolCall, TrustGrant
 from approvals.permissions import AUDITORS
@@ -230,3 +233,73 @@ def test_the_page_of_trust_asks_the_database_as_often_for_many(alice, rita):
         desk.trust(ask(alice, session=f"other-{number}"), rita)
     assert queries() == before
     assert text(as_one(rita).get(TRUST)).count("<button>Revoke</button>") == 5
+
+
+def test_the_page_of_trust_lists_what_used_it(model, alice, rita, admin):
+    model.play([asks(), asks(subject="<b>Again</b>")], "Done.")
+    session = chat(alice)
+    first = ToolCall.objects.filter(session=session.key, status=Status.PENDING).earliest("pk")
+    desk.trust(first, rita)
+    for call in desk.calls(session, status=Status.PENDING):
+        desk.approve(call, rita)
+    desk.work()
+    model.play([asks(subject="<b>Used</b>")], "Done.")
+    chat(alice, "And once more.", session)
+    [used] = ToolCall.objects.filter(trust__isnull=False)
+    seen, all_of_it = text(as_one(rita).get(TRUST)), text(as_one(admin).get(TRUST))
+    for html in (seen, all_of_it):
+        uses = html.split('class="uses"')[1].split("</details>")[0]
+        assert "“&lt;b&gt;Used&lt;/b&gt;”" in uses and "done, " in uses
+        assert "Again" not in uses
+    assert page_of(used) not in seen
+    assert page_of(used) in all_of_it
+    history = f"{HISTORY}?trust={used.trust_id}"
+    assert history in all_of_it
+    html = text(as_one(admin).get(history))
+    assert page_of(used) in html
+    assert page_of(first) not in html
+
+
+def test_the_outcome_names_the_trust_and_how_far_it_goes(alice, rita, remy):
+    call = ask(alice)
+    desk.trust(call, rita, trust_same=("to",), trust_uses=3, trust_for=timedelta(hours=1))
+    grant = TrustGrant.objects.get()
+    client = as_one(rita)
+    html = text(client.get(page_of(call)))
+    said = " ".join(re.sub("<[^>]+>", "", html.split('id="outcome-trust">')[1].split("</p>")[0]).split())
+    assert said.startswith(
+        "send_email is not asked for in this session of alice while to stays the same, for 59 min"
+    )
+    assert "and for at most 3 calls. See what it lets through, or revoke it" in said
+    assert f'href="{TRUST}#grant-{grant.pk}"' in html
+    seen = html.split('data-seen="')[1].split('"')[0]
+    trust_actions.revoke(grant.pk, grant.session, remy)
+    part = htmx(client, f"{page_of(call)}?seen={seen}", "desk-detail")
+    assert "The trust that was given here is over: revoked by remy." in text(part)
+
+
+@pytest.mark.parametrize(
+    ("actor", "words"),
+    [("alice", "Stopped by alice"), (SYSTEM, "Cancelled. Its chat was stopped or broke off")],
+)
+def test_a_cancelled_call_says_who_stopped_it_and_when(model, alice, rita, actor, words):
+    model.play(asks(), "Sent.")
+    session = chat(alice)
+    call = pending(session)
+    runs.stop(desk.last_run(session), actor)
+    told = f'{words}. It did not run. <time class="muted" data-since="'
+    assert told in text(as_one(rita).get(page_of(call)))
+    for person, page in ((rita, HISTORY), (alice, f"/chat/{session.pk}/")):
+        assert words.split(".")[0] in text(as_one(person).get(page))
+    assert f'{words.split(".")[0]}, <time data-since="' in text(as_one(alice).get(f"/chat/{session.pk}/"))
+
+
+def test_it_says_which_of_those_were_denied(alice, rita, remy):
+    for choice, status in ((Choice.DENY, Status.DENIED), (Choice.APPROVE, Status.SUCCEEDED)):
+        settle(ask(alice, session="same"), remy, choice, status)
+    settle(ask(alice, definition="another", session="same"), remy, Choice.DENY, Status.DENIED)
+    ToolCall.objects.filter(pk=ask(alice, session="same").pk).update(status=Status.EXPIRED)
+    html = text(as_one(rita).get(page_of(ask(alice, session="same"))))
+    assert "Would have covered 3 of the last 4" in html
+    assert '<span id="would-denied">; 1 of these was denied</span>' in html
+    assert re.findall(r'class="became[^>]*>(\w+)<', html) == ["expired", "denied", "approved", "denied"]

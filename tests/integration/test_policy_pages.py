@@ -494,7 +494,7 @@ def test_a_link_to_a_call_says_that_its_terms_stand(office, alice):
     call = ask(alice)
     ToolPolicy.objects.filter(tool="send_email").update(effect="allow")
     html = text(office.get(TRY, {"call": str(call.pk)}))
-    assert "because of <b>Ask before mail goes out</b>; what it takes was settled then." in html
+    assert "<b>Ask before mail goes out</b></a>; what it takes was settled then." in html
     assert f'<a href="/approvals/{call.pk}/">Back to the call</a>' in html
 
 

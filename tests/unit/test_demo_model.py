@@ -321,14 +321,14 @@ def test_it_reports_what_the_results_say():
     assert "The weather in Brno was denied by rita" in said
 
 
-def test_it_tells_what_a_reviewer_changed():
+def test_it_tells_that_a_reviewer_changed_something_and_not_the_json():
     note = 'A reviewer changed the arguments before it ran: {"to": "b@x.org"}'
+    told = "A reviewer changed what I had asked for.\n\n"
     sent = Outcome("send_email", f'{note}\nEmail sent to b@x.org with subject "X"', arguments=EMAIL)
-    assert report([sent]) == f'{note}\n\nDone. Email sent to b@x.org with subject "X".'
+    assert report([sent]) == f'{told}Done. Email sent to b@x.org with subject "X".'
     failed = Outcome("send_email", f"{note}\nThe tool failed: no server", failed=True, arguments=EMAIL)
-    assert report([failed]) == f"{note}\n\nI tried to send it, but it failed: no server"
-    listed = Outcome("list_files", f"{note}\na.txt")
-    assert report([listed]) == f"{note}\n\nThe files:\n\n- a.txt"
+    assert report([failed]) == f"{told}I tried to send it, but it failed: no server"
+    assert report([Outcome("list_files", f"{note}\na.txt")]) == f"{told}The files:\n\n- a.txt"
 
 
 def test_a_result_without_a_status_may_be_an_error():
