@@ -50,3 +50,30 @@ def test_a_line_is_made_from_the_beginning(monkeypatch, arguments, line):
     monkeypatch.setattr(secrecy, "_tells", tells)
     assert summary(arguments).startswith(line)
     assert tells.call_count < 200
+
+
+# --- Secrets in it ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("body", ["words", "words " * 20_000])
+def test_a_chat_shows_no_secret(model, alice, body):
+    key = f"sk-{'swordfish' * 3}"
+    model.play([desk.asks(body=f"{key} {body}", password="pike")], "Done.")
+    session = desk.chat(alice, "Send it.")
+    as_alice = Client()
+    as_alice.force_login(alice)
+    html = as_alice.get(reverse("agents:session", args=[session.pk])).content.decode()
+    assert "•••• 30 characters, hidden" in html
+    assert "swordfish" not in html and "pike" not in html
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"password": "swordfish"},
+        {"to": f"sk-{'swordfish' * 3}"},
+        {"inside": {"token": "swordfish"}},
+        {"items": [{"password": "swordfish"}]},
+    ],
+)
+def test_a_line_holds_no_secret(arguments):
+    assert "swordfish" not in summary(arguments)
+    assert "hid" in summary(arguments)
