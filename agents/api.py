@@ -15,7 +15,8 @@ from agents.models import Question, Run, Session
 from agents.states import ACTIVE, RunStatus
 from approvals import permissions
 from approvals.actions import trust as trust_actions
-from approvals.api import CallOut, Problem, Token, call_out, person, trust_out, with_people
+from approvals.api import Token, call_out, person, trust_out, with_people
+from approvals.api_schemas import CallOut, Problem
 from approvals.errors import NotAReviewer, NotFound
 from approvals.models import ToolCall, TrustGrant
 

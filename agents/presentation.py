@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, cached_property
 from html import unescape
 from itertools import groupby
 from typing import Any
@@ -28,7 +28,8 @@ from approvals.differences import changes
 from approvals.digest import too_deep
 from approvals.fields import storable
 from approvals.models import ToolCall
-from approvals.presentation import Row, mark, rows, summary
+from approvals.presentation import Row, beginning, mark, rows, summary
+from approvals.sizes import fills_a_page
 from approvals.states import Status
 from approvals.wording import State, changed_by, deciders, state, stopped_by
 
@@ -136,7 +137,7 @@ class CallCard:
     tool: str
     state: State
     summary: SafeString
-    rows: list[Row]
+    arguments: Any
     note: SafeString
     note_is_long: bool = False
     since: datetime | None = None  # waits since then
@@ -146,6 +147,15 @@ class CallCard:
     call: ToolCall | None = None
     waiting_for: str = ""  # as "rita or remy"
     kind: str = "call"
+
+    @cached_property
+    def beginning(self) -> tuple[SafeString, int, int] | None:
+        """Of what the desk shows no more of either: rows of a megabyte took fifteen seconds to make."""
+        return beginning(self.arguments) if fills_a_page(self.arguments) else None
+
+    @property
+    def rows(self) -> list[Row]:
+        return rows(self.arguments)
 
     @property
     def much_changed(self) -> bool:
@@ -289,7 +299,7 @@ def _card(key: str, call: ToolCall, who: str) -> CallCard:
         tool=call.tool,
         state=where,
         summary=mark(summary(call.arguments)),
-        rows=rows(call.arguments),
+        arguments=call.arguments,
         note=mark(where.note),
         note_is_long=_is_long(where.note),
         since=call.requested_at if call.status == Status.PENDING else None,
@@ -340,7 +350,7 @@ def _unknown_card(key: str, use: dict[str, Any], result: dict[str, Any] | None, 
         tool=storable(str(use.get("name", ""))),
         state=where,
         summary=mark(summary(given)),
-        rows=rows(given),
+        arguments=given,
         note=mark(where.note),
         note_is_long=_is_long(where.note),
     )

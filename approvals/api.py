@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -13,13 +13,23 @@ from django.contrib.auth.models import User
 from django.db import connections
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from ninja import Field, Router, Schema
+from ninja import Router
 from ninja.security import HttpBearer
 from redis.exceptions import RedisError
 
 from approvals import audit, events, permissions
 from approvals.actions import decisions, settlements, tokens, undoing
 from approvals.actions import trail as trail_actions
+from approvals.api_schemas import (
+    CallOut,
+    CallsOut,
+    DecisionIn,
+    Problem,
+    SettlementIn,
+    TrailOut,
+    TrustIn,
+    UndoIn,
+)
 from approvals.durations import parse_duration
 from approvals.errors import InvalidInput, NotFound, Refusal
 from approvals.fields import storable
@@ -68,119 +78,6 @@ def person(request: HttpRequest) -> User:
     """The token's owner."""
     assert isinstance(request.user, User)
     return request.user
-
-
-class DecisionOut(Schema):
-    by: str
-    decision: Literal["approve", "deny", "trust"]
-    comment: str
-    at: str
-    digest: str
-    version: int
-    undone_at: str | None = Field(None, description="It counts no more from then on.")
-
-
-class CallOut(Schema):
-    """A tool call. `digest` is SHA-256 over what will run; `result` has Converse content blocks."""
-
-    id: str
-    session: str
-    agent: str
-    tool: str
-    arguments: dict[str, Any]
-    proposed: dict[str, Any] | None = Field(
-        None, description="The model's own arguments, where a reviewer changed them."
-    )
-    digest: str
-    version: int
-    status: str
-    risk: str
-    requested_by: str
-    requested_at: str
-    policy: str
-    why: str
-    fault: str = Field("", description="Why it did not run as decided, or why its outcome is unknown.")
-    trustable: bool
-    quorum: int = Field(1, description="How many people have to approve.")
-    approvals: int = Field(0, description="How many have so far.")
-    confirm: str = Field("", description="The word that whoever approves has to send along.")
-    justify: bool = Field(False, description="Whether whoever approves has to send a comment.")
-    expires_at: str | None
-    decisions: list[DecisionOut]
-    result: list[dict[str, Any]] | None
-
-
-class CallsOut(Schema):
-    items: list[CallOut]
-    next: str | None
-
-
-class TrustIn(Schema):
-    expires_in: str | float | None = Field(default=None, description="Seconds, or 15m, 8h.")
-    max_uses: int | None = None
-    same: list[str] = Field(
-        default=[],
-        description="Arguments that have to stay as they are in this call; none means any arguments.",
-    )
-
-
-class DecisionIn(Schema):
-    """`version` and `digest` are those of the call that was looked at."""
-
-    decision: Literal["approve", "deny", "trust"]
-    version: int
-    digest: str
-    comment: str = ""
-    arguments: dict[str, Any] | None = None
-    confirm: str = ""
-    trust: TrustIn | None = None
-
-
-class UndoIn(Schema):
-    """`version` is that of the decided call."""
-
-    version: int
-
-
-class SettlementIn(Schema):
-    """`version` and `digest` are those of the call that was looked at."""
-
-    outcome: Literal["happened", "run_again", "give_up"]
-    version: int
-    digest: str
-    comment: str = ""
-    confirm: str = ""
-
-
-class EntryOut(Schema):
-    """An audit entry; `hash` covers the others and `prev`, the hash of the entry before in its session's chain."""
-
-    seq: int
-    at: str
-    kind: str
-    actor: str
-    session: str
-    call: str
-    tool: str
-    digest: str
-    data: dict[str, Any]
-    prev: str
-    hash: str
-
-
-class TrailOut(Schema):
-    items: list[EntryOut]
-    next: int | None
-
-
-class Problem(Schema):
-    """RFC 9457."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
 
 
 def with_people(calls: QuerySet[ToolCall]) -> QuerySet[ToolCall]:

@@ -17,7 +17,8 @@ from django.views.decorators.http import require_safe
 from approvals import charts, insights
 from approvals.charts import Part
 from approvals.fields import storable
-from approvals.insights import FAST, STEPS, Fate, Insights, Moment, Question, ReviewerTally, Tally
+from approvals.figures import FAST, Fate, Moment, ReviewerTally, Tally
+from approvals.insights import STEPS, Insights, Question
 from approvals.requests import Request, reviewer
 from approvals.states import Outcome
 

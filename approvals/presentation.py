@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 from django.utils.html import escape
@@ -26,6 +27,7 @@ LONG_CHARS = 4000
 BEGINNING = 20_000  # characters of what is too long to be approved
 SUMMED_UP = 2000  # characters of a text that its summary is made from
 SUMMARY_CHARS = 110
+SUMMED_UP_ITEMS = 40  # "1, " is the shortest of them
 
 
 def mark(text: str) -> SafeString:
@@ -272,7 +274,7 @@ _LEADING = ("to", "from", "cc", "bcc", "subject", "title", "name", "path", "path
 def summary(arguments: Any) -> str:
     """One line that tells a call from the others. Not all of it: the card shows that."""
     if not isinstance(arguments, dict):
-        return _shorten(json.dumps(hide("", arguments)[0], ensure_ascii=False), SUMMARY_CHARS)
+        return _shorten(json.dumps(hide("", _start(arguments))[0], ensure_ascii=False), SUMMARY_CHARS)
     told = {name: value for name, value in arguments.items() if not _prose(value)} or arguments
     names = sorted(told, key=lambda name: _LEADING.index(name) if name in _LEADING else len(_LEADING))
     parts = [_part(name, told[name]) for name in names[:4]]
@@ -283,17 +285,30 @@ def _prose(value: Any) -> bool:
     return isinstance(value, str) and ("\n" in value or (len(value) > 80 and " " in value))
 
 
+def _start(value: Any) -> Any:
+    """What a summary could come to: lists are made at each doorbell, and a value may be of a megabyte."""
+    match value:
+        case str() if len(value) > SUMMED_UP:
+            return value[:SUMMED_UP].rpartition(" ")[0] or value[:SUMMED_UP]  # half a secret would not be known as one
+        case list():
+            return [_start(item) for item in value[:SUMMED_UP_ITEMS]]
+        case dict():
+            return {name: _start(item) for name, item in islice(value.items(), SUMMED_UP_ITEMS)}
+    return value
+
+
 def _part(name: str, value: Any) -> str:
-    value = hide(name, value[:SUMMED_UP] if isinstance(value, str) else value)[0]
+    items = len(value) if isinstance(value, list) else 0
+    value = hide(name, _start(value))[0]
     match value:
         case str() if name in ("to", "from"):
             return f"{name} {_shorten(value, 60)}"
         case str():
             return f"“{_shorten(' '.join(value.split(' ')), 60)}”" if value else ""
-        case list() if value and len(value) <= 2 and all(isinstance(item, str) for item in value):
+        case list() if value and items <= 2 and all(isinstance(item, str) for item in value):
             return ", ".join(_shorten(item, 40) for item in value)
         case list():
-            return f"{len(value):,} {name}" + (f": {_shorten(str(value[0]), 40)}, …" if value else "")
+            return f"{items:,} {name}" + (f": {_shorten(str(value[0]), 40)}, …" if value else "")
         case None:
             return ""
     return f"{name} {_shorten(json.dumps(value, ensure_ascii=False), 40)}"

@@ -6,6 +6,8 @@ was half of a request's time (docs/decisions/0010-one-thread-a-request.md).
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -22,6 +24,8 @@ from servestatic.middleware import ServeStaticMiddleware
 
 Application = Callable[[Any, Any, Any], Awaitable[Any]]
 
+logger = logging.getLogger(__name__)
+
 FILES = "hitl_site.handlers.StaticFiles"
 FOR_EVER = "max-age=31536000, public, immutable"
 
@@ -37,13 +41,49 @@ class OneThread(ASGIHandler):
         finally:
             settings.MIDDLEWARE = everything
 
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Ends when the client is gone, while the thread goes to its end by itself and gives back what it holds.
+
+        A thread cannot be broken off. daphne would wait ten seconds for it, then warn, and cancel what frees its
+        connection to the database.
+        """
+        gone = asyncio.get_running_loop().create_future()
+
+        async def told() -> Any:
+            message = await receive()
+            if message["type"] == "http.disconnect" and not gone.done():
+                gone.set_result(None)
+            return message
+
+        work = asyncio.create_task(super().__call__(scope, told, send))
+        try:
+            await asyncio.wait([work, gone], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:  # the server stops
+            work.cancel()
+            raise
+        if work.done():
+            work.result()
+        else:
+            _unattended.add(work)
+            work.add_done_callback(_ended)
+
     async def listen_for_disconnect(self, receive: Any) -> None:
-        """Ends when the client is gone. Django's raises, which is logged where nobody is left to hear it."""
+        """Hears that the client is gone, and stays: where it ended, Django would break off the request."""
         with suppress(RequestAborted):
             await super().listen_for_disconnect(receive)
+        await asyncio.Future()
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         return await sync_to_async(self.get_response, thread_sensitive=True)(request)
+
+
+_unattended: set[asyncio.Task[None]] = set()  # requests whose clients are gone; the loop itself holds no task
+
+
+def _ended(work: asyncio.Task[None]) -> None:
+    _unattended.discard(work)
+    if not work.cancelled() and (error := work.exception()):
+        logger.error("A request whose client was gone ended with an error.", exc_info=error)
 
 
 class StaticFiles(ServeStaticMiddleware):  # type: ignore[misc]

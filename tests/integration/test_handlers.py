@@ -7,14 +7,15 @@ from typing import Any
 import httpx
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connection, connections
 from django.http import HttpResponse
 from django.test import Client
-from django.urls import path
+from django.urls import clear_url_caches, path
 
-from hitl_site import asgi
+from hitl_site import asgi, handlers
 from hitl_site.handlers import OneThread, by_duration
 
 seen: list[threading.Thread] = []
@@ -162,8 +163,73 @@ async def test_one_thread_serves_no_files(settings, files):
     assert (await get(OneThread(), staticfiles_storage.url("css/nod.css"))).status_code == 404
 
 
-async def test_a_client_that_leaves_ends_the_listening_without_an_error():
-    async def gone():
-        return {"type": "http.disconnect"}
+# --- Clients that leave ------------------------------------------------------------------------------------
+@pytest.fixture
+def slow(settings, monkeypatch):
+    """A page that is made for as long as `slow.made` is not set, and takes a connection to the database."""
+    settings.ROOT_URLCONF = __name__
+    settings.MIDDLEWARE = []
+    page = SlowPage()
+    monkeypatch.setitem(globals(), "urlpatterns", [path("slow", page)])
+    clear_url_caches()
+    yield page
+    page.made.set()
 
-    await OneThread().listen_for_disconnect(gone)  # Django's raises RequestAborted
+
+class SlowPage:
+    def __init__(self):
+        self.begun, self.made, self.closed = threading.Event(), threading.Event(), threading.Event()
+
+    def __call__(self, request):
+        User.objects.exists()
+        self.begun.set()
+        assert self.made.wait(20)
+        response = HttpResponse("x" * 1_000_000)
+        response._resource_closers.append(self.closed.set)  # type: ignore[attr-defined]
+        return response
+
+
+async def leave(page):
+    """Asks for the slow page, and is gone while it is made: what the server is left with."""
+    messages: asyncio.Queue[Any] = asyncio.Queue()
+    scope = {"type": "http", "method": "GET", "path": "/slow", "query_string": b"", "headers": []}
+    await messages.put({"type": "http.request", "body": b"", "more_body": False})
+    instance = asyncio.create_task(OneThread()(scope, messages.get, _nowhere))
+    assert await asyncio.to_thread(page.begun.wait, 20)
+    await messages.put({"type": "http.disconnect"})
+    return instance
+
+
+async def _nowhere(message):
+    """As daphne, which drops what it has to send to a client that is gone."""
+
+
+async def test_a_client_that_leaves_is_waited_for_by_nobody(slow, transactional_db, caplog):
+    threads = set(threading.enumerate())
+    instance = await leave(slow)
+    await asyncio.wait_for(instance, 5)  # daphne warns after ten seconds, and cancels
+    assert not slow.made.is_set()
+    slow.made.set()
+    assert await asyncio.to_thread(slow.closed.wait, 20), "the page is finished and closed by its thread"
+    async with asyncio.timeout(20):
+        while handlers._unattended or [each for each in threading.enumerate() if _of_requests(each, threads)]:
+            await asyncio.sleep(0.01)
+    assert not caplog.records
+
+
+def _of_requests(thread, before):
+    return thread not in before and not thread.name.startswith("asyncio_")
+
+
+async def test_a_client_that_leaves_keeps_no_connection(slow, transactional_db):
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has no pool")
+    await sync_to_async(connections.close_all)()
+    before = _taken()
+    instance = await leave(slow)
+    await asyncio.wait_for(instance, 5)
+    slow.made.set()
+    async with asyncio.timeout(20):
+        while handlers._unattended:
+            await asyncio.sleep(0.01)
+    assert _taken() == before

@@ -15,7 +15,8 @@ from django.utils import timezone
 
 from approvals import insights, permissions
 from approvals.actions import settlements, undoing
-from approvals.insights import Fate, Question
+from approvals.figures import Fate
+from approvals.insights import Question
 from approvals.models import Decision, ToolCall
 from approvals.states import Choice, Outcome, Status
 from tests import desk

@@ -14,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.mutants.mutants import MUTANTS, Mutant
+from tests.mutants.mutant import Mutant
+from tests.mutants.mutants import MUTANTS
 from tests.postgres import end_on_signals
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,26 +6,11 @@ once in its file (tests/unit/test_mutants.py), so that the list cannot rot unnot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tests.mutants.desk import DESK
+from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import tests_in as _in
 
 MODEL = "tests/integration/test_model_check.py"
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """`tests`: files or tests of pytest, each of which has to fail by itself."""
-
-    promise: str
-    path: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
-
-
-def _in(folder: str, name: str, *tests: str) -> tuple[str, ...]:
-    return tuple(f"tests/{folder}/test_{name}.py::test_{test}" for test in tests)
-
-
 CALLS, DECISIONS = "approvals/actions/calls.py", "approvals/actions/decisions.py"
 UNDOING, SETTLEMENTS = "approvals/actions/undoing.py", "approvals/actions/settlements.py"
 SETTLE = "settle(**_seen(call, ruling), status=status, approves=int(status == Status.APPROVED), **edits)"
@@ -614,4 +599,5 @@ MUTANTS = (
         "",
         _in("integration", "audit", "a_part_that_is_rolled_back_leaves_nothing"),
     ),
+    *DESK,
 )

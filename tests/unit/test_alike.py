@@ -59,9 +59,10 @@ def test_what_differs_in_more_stays_apart(change):
         {"terms": {"justify": True}},
         {"proposed": {"to": "x"}},
         {"arguments": {**MAIL, "to": "dev@ex\u0430mple.com"}},
+        {"arguments": {**MAIL, "password": "hunter2"}},
         {"arguments": ["not", "named"]},
     ],
-    ids=["quorum", "word", "reason", "edited", "deceptive", "no object"],
+    ids=["quorum", "word", "reason", "edited", "deceptive", "masked", "no object"],
 )
 def test_what_asks_for_more_than_a_glance_stays_apart(fields):
     assert shape([call(**fields), call(**fields)]) == [(1, ""), (1, "")]

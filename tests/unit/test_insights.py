@@ -10,23 +10,29 @@ from hypothesis import strategies as st
 
 from approvals import charts
 from approvals.charts import Part
-from approvals.insights import Asked, Fate, Judged, by_reviewer, percentile, tallies, waiting_over_time
+from approvals.figures import Asked, Fate, Judged, by_reviewer, percentile, tallies, waiting_over_time
 from approvals.insights_views import lasted, percent
 
 TIMES = st.integers(0, 5000)
+
+
+def _group(tool, agent, fate, edited, pairs):
+    asked = [asked for asked, _ in pairs]
+    return Asked(
+        tool, agent, fate, edited, 0, asked, [None if fate == Fate.WAITING else sum(pair) for pair in pairs]
+    )
+
+
 CALLS = st.lists(
     st.builds(
-        lambda tool, agent, fate, edited, asked, took: Asked(
-            tool, agent, fate, edited, asked, None if fate == Fate.WAITING else asked + took
-        ),
+        _group,
         st.sampled_from("abc"),
         st.sampled_from(["", "assistant"]),
         st.sampled_from([fate.value for fate in Fate]),
         st.integers(0, 1),
-        TIMES,
-        TIMES,
+        st.lists(st.tuples(TIMES, TIMES), min_size=1, max_size=5),
     ),
-    max_size=60,
+    max_size=30,
 )
 JUDGED = st.lists(
     st.builds(
@@ -34,9 +40,9 @@ JUDGED = st.lists(
         st.sampled_from(["rita", "remy"]),
         st.sampled_from(["approve", "deny", "trust"]),
         st.integers(0, 1),
-        TIMES,
+        st.lists(TIMES, min_size=1, max_size=5),
     ),
-    max_size=60,
+    max_size=30,
 )
 
 
@@ -51,33 +57,37 @@ def test_there_is_no_percentile_of_nothing():
     assert percentile([], 50) is None
 
 
+def _number(groups):
+    return sum(len(group.asked) for group in groups)
+
+
 @given(CALLS)
-def test_tallies_count_each_call_once(calls):
-    every, tools, agents = tallies(calls)
-    assert (
-        every.asked == sum(tool.asked for tool in tools) == sum(agent.asked for agent in agents) == len(calls)
-    )
+def test_tallies_count_each_call_once(groups):
+    every, tools, agents = tallies(groups)
+    assert every.asked == sum(tool.asked for tool in tools) == _number(groups)
+    assert every.asked == sum(agent.asked for agent in agents)
     for tally, mine in [
-        (every, calls),
-        *((tool, [call for call in calls if call.tool == tool.name]) for tool in tools),
-        *((agent, [call for call in calls if call.agent == agent.name]) for agent in agents),
+        (every, groups),
+        *((tool, [group for group in groups if group.tool == tool.name]) for tool in tools),
+        *((agent, [group for group in groups if group.agent == agent.name]) for agent in agents),
     ]:
         for fate in Fate:
-            assert tally.fates[fate] == sum(call.fate == fate for call in mine)
-        decided = [call for call in mine if call.fate in ("approved", "denied")]
-        assert tally.times == sorted(call.left - call.asked for call in decided)
-        assert tally.edited == sum(call.fate == "approved" and call.edited for call in mine)
+            assert tally.fates[fate] == _number(group for group in mine if group.fate == fate)
+        decided = [group for group in mine if group.fate in ("approved", "denied")]
+        took = [left - asked for each in decided for asked, left in zip(each.asked, each.left, strict=True)]
+        assert tally.times == sorted(took)
+        assert tally.edited == _number(group for group in mine if group.fate == "approved" and group.edited)
 
 
 @given(JUDGED)
-def test_reviewers_are_counted_by_name(decisions):
-    for tally in by_reviewer(decisions):
-        mine = [one for one in decisions if one.by == tally.name]
-        approvals = [one for one in mine if one.choice != "deny"]
+def test_reviewers_are_counted_by_name(groups):
+    for tally in by_reviewer(groups):
+        mine = [(group, took) for group in groups if group.by == tally.name for took in group.took]
+        approvals = [(group, took) for group, took in mine if group.choice != "deny"]
         assert (tally.approved, tally.denied) == (len(approvals), len(mine) - len(approvals))
-        assert tally.fast == sum(one.took < 2000 for one in approvals)
-        assert tally.edited == sum(one.edited for one in approvals)
-        assert tally.times == sorted(one.took for one in mine)
+        assert tally.fast == sum(took < 2000 for _, took in approvals)
+        assert tally.edited == sum(group.edited for group, _ in approvals)
+        assert tally.times == sorted(took for _, took in mine)
 
 
 @given(st.lists(st.tuples(TIMES, st.one_of(st.none(), TIMES)), max_size=40), st.integers(0, 2000))
@@ -87,7 +97,8 @@ def test_what_waited_is_told_backwards_from_now(pairs, start):
     end = start + step * count
     calls = [(asked, left) for asked, left in calls if asked < end and (left is None or left < end)]
     waiting = sum(left is None for _, left in calls)
-    told = waiting_over_time(calls, waiting, start, step, count)
+    asked, left = [asked for asked, _ in calls], [left for _, left in calls]
+    told = waiting_over_time(asked, left, waiting, start, step, count)
     for place, (came, waits) in enumerate(told):
         until = start + step * (place + 1)
         assert came == sum(until - step <= asked < until for asked, _ in calls)
