@@ -289,7 +289,8 @@ def _start(value: Any) -> Any:
     """What a summary could come to: lists are made at each doorbell, and a value may be of a megabyte."""
     match value:
         case str() if len(value) > SUMMED_UP:
-            return value[:SUMMED_UP].rpartition(" ")[0] or value[:SUMMED_UP]  # half a secret would not be known as one
+            start = value[:SUMMED_UP]
+            return start.rpartition(" ")[0] or start  # half a secret would not be known as one
         case list():
             return [_start(item) for item in value[:SUMMED_UP_ITEMS]]
         case dict():
