@@ -125,6 +125,18 @@ def wrong_password(page: Page) -> None:
     expect(page.get_by_role("alert")).to_be_visible()
 
 
+def without_key(page: Page) -> None:
+    """What a form says whose cookie is gone."""
+    page.context.clear_cookies()
+    page.locator("form").evaluate("(form) => form.submit()")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("open too long")
+
+
+def offline(page: Page) -> None:
+    page.context.set_offline(True)
+    expect(page.locator("#offline")).to_be_visible()
+
+
 def in_one_line(page: Page) -> None:
     bottoms = "all => all.map(one => Math.round(one.getBoundingClientRect().bottom))"
     assert len(set(page.locator(".search > *").evaluate_all(bottoms))) == 1
@@ -187,6 +199,7 @@ def tried(page: Page) -> None:
 PLACES = [
     Place("sign-in", "", "/login/"),
     Place("sign-in that failed", "", "/login/", wrong_password),
+    Place("sign-in without a cookie", "", "/login/?next=/chat/", without_key),
     Place("new chat", "emil", "/chat/"),
     Place("new chat, files", "emil", "/chat/", attach),
     Place("chat", "carol", "chat said", unfold),
@@ -202,6 +215,7 @@ PLACES = [
     Place("queue", "dora", "/approvals/"),
     Place("queue, filters", "dora", "/approvals/", open_details("#more-filters")),
     Place("queue, nothing found", "dora", "/approvals/?risk=low"),
+    Place("queue, offline", "dora", "/approvals/", offline),
     Place("queue, empty", "emil", "/approvals/"),
     Place("keys", "dora", "/approvals/", click("? keys", "#keys[open]")),
     Place("card", "dora", "card", unfold),
@@ -231,12 +245,13 @@ PLACES = [
     Place("insights", "dora", "/insights/", unfold),
     Place("insights of nothing", "emil", "/insights/", unfold),
     Place("notifications", "dora", "/notifications/"),
-    Place("audit", "admin", "/audit/"),
+    Place("audit", "admin", "/audit/?kind=decision.made"),
     Place("audit, nothing found", "admin", "/audit/?q=nothing&since=x"),
     Place("menu", "admin", "/audit/?q=nothing", open_menu),
     Place("outbox", "dora", "/outbox/"),
     Place("not for you", "carol", "/audit/"),
     Place("no such page", "carol", "/nowhere/"),
+    Place("admin, sign-in", "", "/admin/login/"),
     Place("admin", "admin", "/admin/"),
     Place("admin, a list", "admin", "/admin/approvals/toolcall/"),
     Place("admin, a row", "admin", "/admin/approvals/toolcall/", first_row),
@@ -270,6 +285,7 @@ class Visitor:
         """`path`: or the name of a state, with a query or without."""
         page = self._page(who)
         name, mark, query = path.partition("?")
+        page.context.set_offline(False)
         page.set_viewport_size(DESK)
         page.emulate_media(color_scheme="light", reduced_motion="reduce")  # or colours are on their way yet
         page.goto(f"{self._places[name]}{mark}{query}" if name in self._places else path)
