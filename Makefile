@@ -70,7 +70,7 @@ hostile: .venv/requirements-dev.stamp ## every hostile value on every page in Ch
 axe: export DEBUG = 1
 axe: export NOD_DATA = $(CURDIR)/var/test
 axe: export AXE = all
-axe: .venv/requirements-dev.stamp ## accessibility of every page, all of the admin's too (a few minutes); `make test` takes one of a kind
+axe: .venv/requirements-dev.stamp ## accessibility of every page and state, in light and dark, on desk and phone (a few minutes); `make test` takes most
 	@$(PYTHON) -m pytest tests/e2e/test_accessibility.py
 
 mutants: export DEBUG = 1

@@ -2,7 +2,8 @@
 nothing to scroll sideways, and nothing that moves for those who asked for stillness.
 
 The states are made in the database (tests/states.py), and each is loaded once: what it looks like otherwise needs no
-other load. Of Django's own pages one of each kind is looked at, with AXE=all (`make axe`) every one.
+other load. Every day, each is looked at in light on a desk and in dark on a phone, and what hardly differs from another
+is left out, as are Django's own pages but one of a kind. With AXE=all (`make axe`) it is everything, in all four looks.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ ROOT = Path(__file__).resolve().parents[2]
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 DESK: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
-# How it is looked at, in this order; the scheme changes nothing but colours.
-LOOKS: tuple[tuple[ViewportSize, Literal["light", "dark"], bool], ...] = (
+ALL = os.environ.get("AXE") == "all"
+# How it is looked at, in this order, and whether for more than colours. A scheme changes nothing else.
+LOOKS: list[tuple[ViewportSize, Literal["light", "dark"], bool]] = [
     (DESK, "light", True),
-    (DESK, "dark", False),
-    (PHONE, "dark", True),
-    (PHONE, "light", False),
-)
+    (PHONE, "dark", ALL),
+]
+if ALL:
+    LOOKS += [(PHONE, "light", False), (DESK, "dark", False)]
 LOOK = """async ([tags, whole]) => {
   const only = whole ? { type: "tag", values: tags } : { type: "rule", values: ["color-contrast"] };
   const found = await axe.run({ runOnly: only, resultTypes: ["violations"], preload: false });
@@ -84,12 +86,16 @@ MOVING = """() => {
 
 
 class Place(NamedTuple):
-    """A page, who goes there, and what they open on it. `path`: or the name of a state of tests/states.py."""
+    """A page, who goes there, and what they open on it. `path`: or the name of a state of tests/states.py.
+
+    `often`: it is looked at every day.
+    """
 
     name: str
     who: str
     path: str
     act: Callable[[Page], Any] = lambda page: None
+    often: bool = True
 
 
 def unfold(page: Page) -> None:
@@ -199,7 +205,7 @@ def tried(page: Page) -> None:
 PLACES = [
     Place("sign-in", "", "/login/"),
     Place("sign-in that failed", "", "/login/", wrong_password),
-    Place("sign-in without a cookie", "", "/login/?next=/chat/", without_key),
+    Place("sign-in without a cookie", "", "/login/?next=/chat/", without_key, often=False),
     Place("new chat", "emil", "/chat/"),
     Place("new chat, files", "emil", "/chat/", attach),
     Place("chat", "carol", "chat said", unfold),
@@ -209,12 +215,12 @@ PLACES = [
     Place("chat, to be decided there", "dora", "chat own", open_details(".deny")),
     Place("chat that failed", "carol", "chat failed"),
     Place("chat at work", "carol", "chat busy"),
-    Place("chats put away", "carol", "/chat/?archived=1"),
-    Place("chat put away", "carol", "chat away"),
-    Place("chats, nothing found", "carol", "/chat/?q=nowhere"),
+    Place("chats put away", "carol", "/chat/?archived=1", often=False),
+    Place("chat put away", "carol", "chat away", often=False),
+    Place("chats, nothing found", "carol", "/chat/?q=nowhere", often=False),
     Place("queue", "dora", "/approvals/"),
     Place("queue, filters", "dora", "/approvals/", open_details("#more-filters")),
-    Place("queue, nothing found", "dora", "/approvals/?risk=low"),
+    Place("queue, nothing found", "dora", "/approvals/?risk=low", often=False),
     Place("queue, offline", "dora", "/approvals/", offline),
     Place("queue, empty", "emil", "/approvals/"),
     Place("keys", "dora", "/approvals/", click("? keys", "#keys[open]")),
@@ -226,24 +232,24 @@ PLACES = [
     Place("card, edit that is wrong", "dora", "odd?form=edit", wrong_edit),
     Place("card, the difference", "dora", "card?form=edit", difference),
     Place("card, hidden values", "dora", "secret"),
-    Place("card, a value shown", "dora", "secret", click("Show", ".arg-value .hint")),
+    Place("card, a value shown", "dora", "secret", click("Show", ".arg-value .hint"), often=False),
     Place("card, too long", "dora", "long"),
-    Place("card, half approved", "dora", "half"),
+    Place("card, half approved", "dora", "half", often=False),
     Place("card, nobody knows", "dora", "unknown"),
     Place("decided, undo", "dora", "undoable"),
-    Place("decided, denied", "dora", "denied"),
-    Place("decided, trusted", "dora", "trusted"),
+    Place("decided, denied", "dora", "denied", often=False),
+    Place("decided, trusted", "dora", "trusted", often=False),
     Place("decided, done", "dora", "done", unfold),
     Place("together", "dora", "together"),
-    Place("together, deny", "dora", "together", click("Deny…", "#deny-form")),
+    Place("together, deny", "dora", "together", click("Deny…", "#deny-form"), often=False),
     Place("together, decided", "dora", "result"),
     Place("history", "dora", "/approvals/history/", in_one_line),
     Place("history, nothing found", "dora", "/approvals/history/?tool=none&since=x"),
-    Place("history, empty", "emil", "/approvals/history/"),
+    Place("history, empty", "emil", "/approvals/history/", often=False),
     Place("trust", "dora", "/approvals/trust/"),
-    Place("trust, empty", "emil", "/approvals/trust/"),
+    Place("trust, empty", "emil", "/approvals/trust/", often=False),
     Place("insights", "dora", "/insights/", unfold),
-    Place("insights of nothing", "emil", "/insights/", unfold),
+    Place("insights of nothing", "emil", "/insights/", unfold, often=False),
     Place("notifications", "dora", "/notifications/"),
     Place("audit", "admin", "/audit/?kind=decision.made"),
     Place("audit, nothing found", "admin", "/audit/?q=nothing&since=x"),
@@ -251,14 +257,14 @@ PLACES = [
     Place("outbox", "dora", "/outbox/"),
     Place("not for you", "carol", "/audit/"),
     Place("no such page", "carol", "/nowhere/"),
-    Place("admin, sign-in", "", "/admin/login/"),
+    Place("admin, sign-in", "", "/admin/login/", often=False),
     Place("admin", "admin", "/admin/"),
     Place("admin, a list", "admin", "/admin/approvals/toolcall/"),
-    Place("admin, a row", "admin", "/admin/approvals/toolcall/", first_row),
+    Place("admin, a row", "admin", "/admin/approvals/toolcall/", first_row, often=False),
     Place("admin, a wrong policy", "admin", "/admin/approvals/toolpolicy/add/", wrong_policy),
     Place("admin, a dry run", "admin", "/admin/approvals/toolpolicy/", dry_run),
     Place("admin, try a call", "admin", "/admin/approvals/toolpolicy/try/", tried),
-    Place("admin, delete", "admin", "/admin/approvals/toolpolicy/", delete),
+    Place("admin, delete", "admin", "/admin/approvals/toolpolicy/", delete, often=False),
 ]
 
 
@@ -325,14 +331,15 @@ def faults(page: Page) -> list[str]:
         page.set_viewport_size(size)
         page.emulate_media(color_scheme=scheme)
         wrong = page.evaluate(LOOK, [TAGS, whole])
-        if size == DESK:
-            page.keyboard.press("Shift")
-            wrong += page.evaluate(FOCUS)
+        page.keyboard.press("Shift")  # from now on the focus shows
+        wrong += page.evaluate(FOCUS)
         found += [f"{size['width']} {scheme}: {one}" for one in wrong]
     return found + [f"moves: {one}" for one in page.evaluate(MOVING)]
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+@pytest.mark.parametrize(
+    "place", [place for place in PLACES if place.often or ALL], ids=lambda place: place.name
+)
 def test_everybody_can_use_it(visitor: Visitor, place: Place) -> None:
     page = visitor.go(place.who, place.path)
     place.act(page)
@@ -351,7 +358,7 @@ def test_what_moves_stands_still_for_those_who_asked(visitor: Visitor, who: str,
     assert not page.evaluate(MOVING)
 
 
-@pytest.mark.skipif(os.environ.get("AXE") != "all", reason="AXE=all")
+@pytest.mark.skipif(not ALL, reason="make axe")
 @pytest.mark.timeout(900)
 def test_everybody_can_administer(visitor: Visitor) -> None:
     """Each list that the index leads to, its first row with its history, and what adds one."""
