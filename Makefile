@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ON_POSTGRESQL := tests/integration $(foreach name,processes up bedrock bedrock_journey postgres sso,--ignore tests/integration/test_$(name).py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench chaos hostile screens mutants lock clean
+.PHONY: help run demo test check bench chaos hostile axe screens mutants lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -66,6 +66,12 @@ hostile: export NOD_DATA = $(CURDIR)/var/test
 hostile: export HOSTILE = all
 hostile: .venv/requirements-dev.stamp ## every hostile value on every page in Chromium (ten minutes); `make test` takes a few
 	@$(PYTHON) -m pytest tests/e2e/test_hostile.py
+
+axe: export DEBUG = 1
+axe: export NOD_DATA = $(CURDIR)/var/test
+axe: export AXE = all
+axe: .venv/requirements-dev.stamp ## accessibility of every page and state, in light and dark, on desk and phone (a few minutes); `make test` takes most
+	@$(PYTHON) -m pytest tests/e2e/test_accessibility.py
 
 mutants: export DEBUG = 1
 mutants: .venv/requirements-dev.stamp ## take each promise out of the code in turn: do the tests notice? (20 minutes)

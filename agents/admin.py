@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from agents import providers
 from agents.actions import runs
 from agents.models import Agent, Message, Run, Session
-from approvals.admin_base import Audited, ReadOnly
+from approvals.admin_base import Audited, ReadOnly, Values
 
 
 class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -82,7 +82,7 @@ class SessionAdmin(ReadOnly):
 class RunAdmin(ReadOnly):
     list_display = ("id", "session", "status", "epoch", "attempts", "steps", "error_code", "created_at")
     list_select_related = ("session",)
-    list_filter = ("status", "error_code")
+    list_filter = ("status", ("error_code", Values))
     actions = ("try_again", "give_up")
 
     def has_release_permission(self, request: HttpRequest) -> bool:

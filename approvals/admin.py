@@ -11,7 +11,7 @@ from django.utils.html import format_html
 
 from approvals import people, policy_admin  # noqa: F401 (they register their pages)
 from approvals.actions import changes, tokens, tools, trust
-from approvals.admin_base import Audited, ReadOnly
+from approvals.admin_base import Audited, ReadOnly, Values
 from approvals.models import ApiToken, AuditEntry, Decision, Tool, ToolCall, TrustGrant
 
 admin.site.site_header = admin.site.site_title = "Nod administration"
@@ -38,7 +38,7 @@ class NotLookedAt(admin.SimpleListFilter):
 class ToolAdmin(Audited):
     kind = "tool.changed"
     list_display = ("name", "state", "risk", "idempotent", "timeout", "provider", "first_seen", "last_seen")
-    list_filter = (NotLookedAt, "risk", "provider")
+    list_filter = (NotLookedAt, "risk", ("provider", Values))
     search_fields = ("name", "description")
     readonly_fields = (
         "name", "provider", "description", "schema", "definition", "looked_at", "idempotent", "timeout",
@@ -91,7 +91,7 @@ class DecisionInline(admin.TabularInline):  # type: ignore[type-arg]
 @admin.register(ToolCall)
 class ToolCallAdmin(ReadOnly):
     list_display = ("tool", "status", "risk", "agent", "requested_by", "requested_at", "policy")
-    list_filter = ("status", "tool", "risk", "agent")
+    list_filter = ("status", ("tool", Values), "risk", ("agent", Values))
     search_fields = ("id", "session", "tool", "digest")
     list_select_related = ("requested_by",)
     inlines = (DecisionInline,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
@@ -11,6 +12,15 @@ from django.http import HttpRequest
 
 from approvals import audit
 from approvals.actions import changes
+
+
+class Values(admin.AllValuesFieldListFilter):
+    """By what stands in a field. Django gives what is empty a link without a word in it."""
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        for each in super().choices(changelist):
+            shown = str(each["display"])
+            yield {**each, "display": f"none{shown}" if not shown or shown.startswith(" (") else shown}
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST
 from approvals.actions import changes, dry_runs, policies, suggestions
 from approvals.actions.doubts import doubts
 from approvals.actions.verdicts import facts_of
-from approvals.admin_base import Audited
+from approvals.admin_base import Audited, Values
 from approvals.explain import explain
 from approvals.models import DryRun, Tool, ToolCall, ToolPolicy
 from approvals.narrowing import narrowings
@@ -40,7 +40,7 @@ class ToolPolicyAdmin(Audited):
     kind = "policy.changed"
     form = PolicyForm
     list_display = ("name", "says", "enabled")
-    list_filter = ("effect", "enabled", "agent")
+    list_filter = ("effect", "enabled", ("agent", Values))
     search_fields = ("name", "tool", "when")
     filter_horizontal = ("groups",)
     fieldsets = (

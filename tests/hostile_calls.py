@@ -86,7 +86,7 @@ def _main() -> None:
 
     _prepare()
     made = {family: _family(family, of) for family, of in families().items()}
-    print(json.dumps({"families": made, "admin": _cookie(User.objects.get(username="admin"))}))
+    print(json.dumps({"families": made, "admin": cookie(User.objects.get(username="admin"))}))
 
 
 def _prepare() -> None:
@@ -122,7 +122,7 @@ def _family(family: str, of: list[Hostile]) -> dict[str, Any]:
     return {
         "made": made,
         "audit": batches,
-        "cookies": [_cookie(person) for person in people],
+        "cookies": [cookie(person) for person in people],
     }
 
 
@@ -146,7 +146,7 @@ def _people(family: str) -> Any:
     return asker, judge
 
 
-def _cookie(user: Any) -> str:
+def cookie(user: Any) -> str:
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.sessions.backends.db import SessionStore
 

@@ -43,6 +43,15 @@ def as_form(policy):
     return {**POLICY, "name": policy.name, "tool": policy.tool, "effect": policy.effect}
 
 
+# --- Lists -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("facets", ["", "?_facets=True"])
+def test_a_filter_names_what_is_empty(office, facets):
+    """Django's own gives it a link without a word."""
+    html = office.get(page(ToolPolicy, "changelist") + facets).content.decode()
+    [words] = re.findall(r'<a href="\?[^"]*agent="[^>]*>([^<]*)</a>', html)
+    assert re.fullmatch(r"none \(\d+\)" if facets else "none", words.strip())
+
+
 # --- Policies ----------------------------------------------------------------------------------------------
 def test_a_new_policy_counts_at_the_next_call(office, model, alice):
     save(office, page(ToolPolicy, "add"), POLICY)
