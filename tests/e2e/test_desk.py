@@ -124,7 +124,7 @@ def test_a_bunch_is_denied_with_one_reason(nod: System, sign_in: SignIn) -> None
     rita.keyboard.type("Wait for the press release.")
     rita.get_by_role("button", name="Deny these 2").click()
     expect(rita.locator("#outcome .state", has_text="Denied by rita")).to_have_count(2)
-    expect(rita.locator("#waiting .bunch > .row")).to_contain_text(to[2])
+    expect(bunch_with(rita, to[2]).locator("> .row")).to_contain_text(to[2])
     expect(bob.locator(".call .call-note", has_text="Wait for the press release.")).to_have_count(2)
     assert [sent(nod, each) for each in to] == [0, 0, 0]
 

@@ -96,7 +96,7 @@ def test_a_stop_is_not_lost_among_refreshes(nod: System, sign_in: SignIn) -> Non
     alice, to = sign_in("alice"), address()
     say(alice, f"Email {to} about the launch")
     expect(alice.locator(".call .state")).to_contain_text("Waiting for")
-    with held(alice, re.compile(r"/chat/[0-9a-f-]{36}/$")) as refreshes:
+    with held(alice, re.compile(r"/chat/[0-9a-f-]{36}/\?")) as refreshes:
         alice.evaluate("nodRefresh()")
         until(alice, refreshes)
         alice.get_by_role("button", name="Stop").click()
