@@ -8,11 +8,15 @@ UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 \
 # Without its compiled files, Python takes three times as long to start everything.
 unexport PYTHONDONTWRITEBYTECODE
 
-# What talks to a database within pytest; the others start a Nod or a server of their own.
-ON_POSTGRESQL := tests/integration $(foreach name,processes up bedrock bedrock_journey postgres sso,--ignore tests/integration/test_$(name).py)
+# Those that start a Nod or a server of their own, and those about pages, files and words.
+OWN_SERVERS := processes up bedrock bedrock_journey postgres sso
+PAGES := addresses admin card_pages chat_attachments chat_deciding chat_editing chat_pages chat_questions chat_streaming \
+	commands context edit_pages golden handlers health much notice_pages policy_files policy_pages queue_pages roles \
+	seed_semantics web_push
+without = $(foreach name,$(1),--ignore tests/integration/test_$(name).py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench chaos hostile axe screens mutants lock clean
+.PHONY: help run demo test postgres check bench chaos hostile axe screens mutants lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -32,9 +36,14 @@ test: .venv/requirements-dev.stamp ## run every test, those in a browser too whe
 		if command -v $$name >/dev/null 2>&1; then browser=$$name; break; fi; done; \
 	if [ -n "$$browser" ]; then echo "Browser tests run in $$(command -v $$browser)."; \
 	else echo "No Chromium found: the browser tests are left out."; fi
-	@$(PYTHON) -m pytest -n 3 --dist loadgroup
-	@echo "The same on PostgreSQL:"
-	@$(PYTHON) -m tests.postgres $(PYTHON) -m pytest -n 3 --dist loadgroup $(ON_POSTGRESQL)
+	@$(PYTHON) -m pytest -n 4 --dist loadgroup
+	@echo "What the database makes a difference to, on PostgreSQL (make postgres: everything):"
+	@$(PYTHON) -m tests.postgres $(PYTHON) -m pytest -n 3 --dist loadgroup tests/integration $(call without,$(OWN_SERVERS) $(PAGES))
+
+postgres: export DEBUG = 1
+postgres: export NOD_DATA = $(CURDIR)/var/test
+postgres: .venv/requirements-dev.stamp ## the tests that talk to a database, all of them, on PostgreSQL (three minutes)
+	@$(PYTHON) -m tests.postgres $(PYTHON) -m pytest -n 3 --dist loadgroup tests/integration $(call without,$(OWN_SERVERS))
 
 # As in production, but for a key that is made for this run and a data folder of its own.
 check: export DEBUG = 0

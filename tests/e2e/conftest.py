@@ -39,18 +39,13 @@ EXPECTED = (
     "htmx:sendError",
 )
 
-# Those of a group share a system and a browser. The first wait for leases and polls; the others take about as long.
+# Those of a group share a system and a browser, and groups take about as long. There are two more workers than cores:
+# a third of the time is waiting, for leases, polls and the half second in which nothing is decided.
 GROUPS = {
-    "faults": ("test_healing", "test_unknown", "test_hostile", "test_keyboard", "test_policies"),
-    "chat": (
-        "test_chat",
-        "test_card",
-        "test_insights",
-        "test_notifications",
-        "test_restart",
-        "test_slow_network",
-    ),
-    "desk": ("test_accessibility", "test_desk", "test_journey"),
+    "faults": ("test_healing", "test_unknown", "test_hostile", "test_keyboard"),
+    "chat": ("test_chat", "test_card", "test_notifications"),
+    "desk": ("test_desk", "test_journey", "test_slow_network"),
+    "pages": ("test_accessibility", "test_policies", "test_insights", "test_restart"),
 }
 
 expect.set_options(timeout=15_000)
@@ -58,13 +53,18 @@ expect.set_options(timeout=15_000)
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In as many workers as there are groups; these come first, since they take longest."""
+    """In as many workers as there are groups. These come first, since they take longest; then other groups."""
     groups = {name: group for group, names in GROUPS.items() for name in names}
     for item in items:
         if "/e2e/" in item.path.as_posix():
             item.add_marker(pytest.mark.browser)
             item.add_marker(pytest.mark.xdist_group(groups[item.path.stem]))
-    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("browser") is None,
+            item.get_closest_marker("xdist_group") is None,
+        )
+    )
 
 
 @pytest.fixture(scope="module")  # its event loop must be gone before an async test of another module runs

@@ -2,8 +2,9 @@
 nothing to scroll sideways, and nothing that moves for those who asked for stillness.
 
 The states are made in the database (tests/states.py), and each is loaded once: what it looks like otherwise needs no
-other load. Every day, each is looked at in light on a desk and in dark on a phone, and what hardly differs from another
-is left out, as are Django's own pages but one of a kind. With AXE=all (`make axe`) it is everything, in all four looks.
+other load. Every day, each is looked at in light on a desk or in dark on a phone, in turn, and what hardly differs
+from another is left out, as are Django's own pages but one of a kind. With AXE=all (`make axe`) it is everything, in
+all four looks.
 """
 
 from __future__ import annotations
@@ -28,13 +29,10 @@ TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 DESK: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 ALL = os.environ.get("AXE") == "all"
-# How it is looked at, in this order, and whether for more than colours. A scheme changes nothing else.
-LOOKS: list[tuple[ViewportSize, Literal["light", "dark"], bool]] = [
-    (DESK, "light", True),
-    (PHONE, "dark", ALL),
-]
-if ALL:
-    LOOKS += [(PHONE, "light", False), (DESK, "dark", False)]
+# How a place is looked at, in this order, and whether for more than colours: a scheme changes nothing else.
+Look = tuple[ViewportSize, Literal["light", "dark"], bool]
+EVERY_DAY: list[Look] = [(DESK, "light", True), (PHONE, "dark", True)]  # each place in one of them, in turn
+LOOKS: list[Look] = [*EVERY_DAY, (PHONE, "light", False), (DESK, "dark", False)]
 LOOK = """async ([tags, whole]) => {
   const only = whole ? { type: "tag", values: tags } : { type: "rule", values: ["color-contrast"] };
   const found = await axe.run({ runOnly: only, resultTypes: ["violations"], preload: false });
@@ -323,11 +321,11 @@ def visitor(nod: System, chromium: Browser) -> Iterator[Visitor]:
     visitor.close()
 
 
-def faults(page: Page) -> list[str]:
+def faults(page: Page, looks: list[Look]) -> list[str]:
     """What is wrong with the page as it stands, with the element and what to do about it."""
     page.evaluate(AXE_SCRIPT)
     found = []
-    for size, scheme, whole in LOOKS:
+    for size, scheme, whole in looks:
         page.set_viewport_size(size)
         page.emulate_media(color_scheme=scheme)
         wrong = page.evaluate(LOOK, [TAGS, whole])
@@ -337,13 +335,17 @@ def faults(page: Page) -> list[str]:
     return found + [f"moves: {one}" for one in page.evaluate(MOVING)]
 
 
-@pytest.mark.parametrize(
-    "place", [place for place in PLACES if place.often or ALL], ids=lambda place: place.name
-)
-def test_everybody_can_use_it(visitor: Visitor, place: Place) -> None:
+def today() -> Iterator[tuple[Place, list[Look]]]:
+    """What is looked at, and how."""
+    for number, place in enumerate(place for place in PLACES if place.often or ALL):
+        yield place, LOOKS if ALL else [EVERY_DAY[number % len(EVERY_DAY)]]
+
+
+@pytest.mark.parametrize(("place", "looks"), [pytest.param(*each, id=each[0].name) for each in today()])
+def test_everybody_can_use_it(visitor: Visitor, place: Place, looks: list[Look]) -> None:
     page = visitor.go(place.who, place.path)
     place.act(page)
-    found = [*faults(page), *visitor.complaints]
+    found = [*faults(page, looks), *visitor.complaints]
     visitor.complaints.clear()
     assert not found, "\n".join(found)
 
@@ -372,7 +374,7 @@ def test_everybody_can_administer(visitor: Visitor) -> None:
         seen.add(path)
         page = visitor.go("admin", path)
         left += _links(page, "#result_list tbody tr:first-child th a, .object-tools a, .deletelink")
-        found[path] = faults(page)
+        found[path] = faults(page, LOOKS)
     print(*seen, sep="\n")
     assert not any(found.values()), json.dumps(
         {path: these for path, these in found.items() if these}, indent=1
