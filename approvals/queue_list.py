@@ -77,18 +77,18 @@ class QueueList:
 
     @cached_property
     def facets(self) -> dict[str, list[Facet]]:
-        """What the waiting calls can be narrowed down to, whatever they are narrowed down to now."""
-        return waiting.facets(self._calls.filter(status=Status.PENDING), self.filters)
+        """What the calls that need somebody can be narrowed down to, whatever they are narrowed down to now."""
+        return waiting.facets(self._calls.filter(status__in=UNSETTLED), self.filters)
 
     @property
     def total(self) -> int:
-        """How many wait that the reader sees, but for those that nobody knows the outcome of."""
+        """How many need somebody that the reader sees: those that wait, and those whose outcome nobody knows."""
         return sum(facet.count for facet in self.facets["risk"])
 
     @cached_property
     def mine(self) -> int:
         """How many of these wait for the reader."""
-        return self._calls.filter(waiting.for_me(self._reader), status=Status.PENDING).count()
+        return self._calls.filter(waiting.for_me(self._reader), status__in=UNSETTLED).count()
 
     @property
     def quick(self) -> list[Facet]:

@@ -65,7 +65,7 @@ class Filters:
 
 
 def for_me(user: User) -> Q:
-    """Calls that this person may decide and has not yet approved; as permissions.refusal says of each."""
+    """Calls that this person may decide and has not yet approved, as permissions.refusal says of each; or may settle."""
     groups = Q(pk=None)
     for name in permissions.group_names(user):
         groups |= Q(groups__contains=f"|{name}|")
@@ -73,7 +73,7 @@ def for_me(user: User) -> Q:
     approved = Decision.objects.filter(
         ~Q(choice=Choice.DENY), call=OuterRef("pk"), by=user, undone_at=None, round=OuterRef("round")
     )
-    return groups & ~own & ~Q(Exists(approved))
+    return groups & ~own & (~Q(Exists(approved)) | Q(status=Status.UNKNOWN))
 
 
 def _may_decide_own(user: User) -> list[Any]:

@@ -17,7 +17,7 @@ LONG = 64_000  # bytes of JSON, beyond which a call is not shown like others
 BATCH = 15  # values an audit page holds
 MOST = 2000  # characters of a reason
 EVERY_DAY = ("markup", "htmx", "bidi", "look-alikes", "formulas", "tricks")
-STEP = 9
+STEP = 18
 
 
 class Subject(NamedTuple):

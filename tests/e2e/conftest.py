@@ -15,6 +15,8 @@ from tests.system import System
 
 FLAGS = [
     "--no-sandbox",
+    "--process-per-site",  # pages of a Nod share a renderer: starting one costs as much as a page
+    "--in-process-gpu",
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",

@@ -502,6 +502,16 @@ def test_it_says_that_it_is_too_late_to_undo(as_rita, call):
     assert "no decision to undo" in text(response)
 
 
+def test_an_unknown_call_counts_among_those_that_need_somebody(as_rita, alice, unknown):
+    ask(alice, session="two")
+    html = text(as_rita.get(QUEUE))
+    assert "All 2" in html
+    assert 'id="pending">2<' in re.sub(r'id="pending"[^>]*>', 'id="pending">', html)
+    html = text(as_rita.get(f"{QUEUE}?mine=1"))
+    assert "For me 2" in html
+    assert str(unknown.pk) in html
+
+
 def test_it_asks_what_became_of_an_unknown_call(as_rita, unknown):
     queue = text(as_rita.get(QUEUE))
     assert "Did it happen?" in queue
