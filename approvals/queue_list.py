@@ -17,7 +17,7 @@ from approvals.alike import Bunch, bunches
 from approvals.lists import STAMPED, ListRow, desk_rows, late_stamps, list_rows, stamps
 from approvals.models import ToolCall
 from approvals.presentation import mark
-from approvals.states import UNSETTLED, Status
+from approvals.states import UNSETTLED
 from approvals.waiting import Facet, Filters
 
 LISTED = 200  # waiting calls in the list, the most urgent first; nobody works through more at once

@@ -65,7 +65,7 @@ class Filters:
 
 
 def for_me(user: User) -> Q:
-    """Calls that this person may decide and has not yet approved, as permissions.refusal says of each; or may settle."""
+    """Calls that this person may settle, or decide and has not yet approved; as permissions.refusal says of each."""
     groups = Q(pk=None)
     for name in permissions.group_names(user):
         groups |= Q(groups__contains=f"|{name}|")
