@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 EVIL = "https://evil.example/hostile"
@@ -23,6 +23,7 @@ class Hostile:
     marks: frozenset[str] = frozenset()  # exactly these code points are shown, and a sentence says so
     keys: bool = False  # `value` is the whole of the arguments: what is hostile is a name in it
     refused: bool = False  # has no exact JSON form, so that it never becomes a call
+    misleads: bool = False  # an address in it leads elsewhere than it seems to, and a sentence says so
 
     @property
     def text(self) -> bool:
@@ -196,6 +197,7 @@ _ADDRESSES = {
     "name that holds an address": '"bank@bank.example" <evil@evil.example>',
     "fragment that looks like a host": "https://evil.example#@bank.example/ https://evil.example?x=bank.example",
 }
+_MISLEADING = ("user name before the host", "user name with a path", "punycode", "host of numbers")
 _CONTROLS = {
     "clears the screen": ("\x1b[2J\x1b[HApproved by rita", "\x1b"),
     "colours": ("\x1b[8mhidden\x1b[0m \x1b[31mred", "\x1b"),
@@ -476,7 +478,7 @@ CORPUS: tuple[Hostile, ...] = (
     *_values("htmx", _HTMX),
     *_values("templates", _TEMPLATES),
     *_values("markdown", _MARKDOWN),
-    *_values("addresses", _ADDRESSES),
+    *(replace(each, misleads=each.name.partition(": ")[2] in _MISLEADING) for each in _values("addresses", _ADDRESSES)),
     *_hidden("bidi", BIDI),
     *_TURNED,
     *_hidden("invisible", INVISIBLE),
