@@ -293,7 +293,7 @@ def _conversation(found: Session, before: str, user: User) -> dict[str, Any]:
         "waiting": run is not None and run.status == RunStatus.WAITING,
         "waits_for_you": bool(open_now),
         "answers": open_now[0].pk if len(open_now) == 1 and not before else None,
-        "waits_for_others": any(call.status in UNSETTLED for call in calls),
+        "waits_for_others": sum(call.status in UNSETTLED for call in calls),
         "retryable": run is not None and run.status in (RunStatus.FAILED, RunStatus.STOPPED),
         "broken": run is not None
         and run.status in (RunStatus.FAILED, RunStatus.STOPPED, RunStatus.QUARANTINED),

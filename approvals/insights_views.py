@@ -223,7 +223,9 @@ def _over_time(moments: list[Moment]) -> dict[str, Any]:
         "last": moments[-1].at,
         "most_waiting": most,
         "most_asked": max(came),
-        "waiting": charts.area(waited, f"Calls that waited: at most {most:,} at a time, {now:,} at the end"),
+        "waiting": charts.area(
+            waited, f"Calls that waited as each interval ended: at most {most:,}, {now:,} at the end"
+        ),
         "asked": charts.columns(
             came, f"Calls asked for: {sum(came):,}, at most {max(came):,} in an interval"
         ),

@@ -20,6 +20,7 @@ from approvals.prepared import Select, Slot
 from approvals.states import Choice, Effect, Fault, Notify, Risk, Status
 
 MAX_QUORUM = 20
+LASTS = "How long an approval stays usable, counted from when the run can go on."
 SENSIBLE = [MinValueValidator(timedelta(seconds=1)), MaxValueValidator(timedelta(days=365))]
 
 
@@ -87,9 +88,7 @@ class ToolPolicy(models.Model):
     open_for = models.DurationField(
         default=timedelta(hours=24), validators=SENSIBLE, help_text="How long a call waits for a decision."
     )
-    executable_for = models.DurationField(
-        default=timedelta(minutes=15), validators=SENSIBLE, help_text="How long an approval stays usable."
-    )
+    executable_for = models.DurationField(default=timedelta(minutes=15), validators=SENSIBLE, help_text=LASTS)
     risk = models.CharField(
         max_length=6, choices=Risk.choices, blank=True, help_text="Empty means the tool's own."
     )
@@ -245,7 +244,7 @@ class ToolCall(models.Model):
     nudged_at = models.DateTimeField(null=True, help_text="When whoever asked reminded the reviewers, last.")
     announce_at = models.DateTimeField(null=True, help_text="When people are to be written to of it.")
     decided_at = models.DateTimeField(null=True)
-    executable_for = models.DurationField(null=True, help_text="How long an approval stays usable.")
+    executable_for = models.DurationField(null=True, help_text=LASTS)
     executable_until = models.DateTimeField(null=True)
     epoch = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField(null=True)

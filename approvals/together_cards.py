@@ -21,7 +21,7 @@ from approvals.errors import Refusal
 from approvals.lists import ListRow, desk_rows
 from approvals.models import ToolCall
 from approvals.presentation import Row, mark, rows
-from approvals.states import Status
+from approvals.states import UNSETTLED, Status
 from approvals.wording import State, state, stopped_by
 
 
@@ -155,6 +155,12 @@ class Result:
     def decided(self) -> list[ToolCall]:
         """Those of which the decision stands."""
         return [call for call in self.calls if call.status != Status.PENDING]
+
+    @cached_property
+    def held_up(self) -> bool:
+        """Whether what was approved does not run yet, since other calls of the same turn wait for somebody."""
+        runs = {call.run for call in self.calls if call.status == Status.APPROVED and call.run}
+        return ToolCall.objects.filter(run__in=runs, status__in=UNSETTLED).exists() if runs else False
 
     @cached_property
     def undoable(self) -> int:

@@ -16,7 +16,7 @@ from approvals.actions.calls import SYSTEM
 from approvals.models import AuditEntry, Decision, ToolCall
 from approvals.presentation import span
 from approvals.sentences import NUMBERS
-from approvals.states import Choice, Status
+from approvals.states import UNSETTLED, Choice, Status
 
 
 @dataclass(frozen=True)
@@ -184,13 +184,25 @@ def stopped_by(calls: Iterable[ToolCall]) -> dict[UUID, str]:
     return {UUID(call): actor for call, actor in entries.values_list("call", "actor")}
 
 
+def when_it_runs(others: int) -> str:
+    """`others`: calls of the same run that wait for somebody. The agent goes on when it has the answers to all."""
+    if others == 1:
+        return "It runs once the other call of the same turn is decided, too."
+    return (
+        f"It runs once {others} other calls of the same turn are decided, too."
+        if others
+        else ("It runs as soon as the agent goes on.")
+    )
+
+
 def became(call: ToolCall) -> State:
     """What became of a call that is not pending any more, as a sentence of its own."""
     match call.status:
         case Status.DENIED | Status.BLOCKED:
             return State("bad", "It did not run.")
         case Status.APPROVED | Status.ALLOWED:
-            return State("run", "It runs as soon as the agent goes on.")
+            others = ToolCall.objects.filter(run=call.run, status__in=UNSETTLED).count() if call.run else 0
+            return State("run", when_it_runs(others))
         case Status.STARTED:
             return State("run", "It is running.")
         case Status.SUCCEEDED:

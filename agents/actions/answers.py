@@ -14,6 +14,8 @@ from agents.states import QuestionStatus
 from approvals import audit, events
 from approvals.errors import InvalidInput, NotFound
 from approvals.fields import storable
+from approvals.models import ToolCall
+from approvals.states import UNSETTLED
 
 
 def answer(session: Session, question_id: Any, user: User, text: str) -> Question:
@@ -36,11 +38,15 @@ def answer(session: Session, question_id: Any, user: User, text: str) -> Questio
 
 
 def meanwhile(session: Session) -> str:
-    """Where a message cannot be sent since its user is asked: what to do about it; else nothing."""
+    """Where a message cannot be sent since somebody is asked: what to do about it; else nothing."""
     count = Question.objects.filter(session=session, status=QuestionStatus.OPEN).count()
     if count > 1:
         return f"The agent asks you {count} things. Answer each in the field below it."
-    return "The agent has asked you something meanwhile. Look at it, then send this again." if count else ""
+    if count:
+        return "The agent has asked you something meanwhile. Look at it, then send this again."
+    if ToolCall.objects.filter(session=session.key, status__in=UNSETTLED).exists():
+        return "The agent waits for a decision. Send this when it has gone on, or stop it first."
+    return ""
 
 
 @audit.audited(durable=True)

@@ -286,6 +286,16 @@ def test_it_names_who_it_waits_for(as_alice, session):
     assert "The agent goes on as soon as somebody decides. You can close this page." in html
 
 
+def test_it_says_that_it_waits_for_all(as_alice, session):
+    says(session, use(use_id="one"), use(use_id="two"))
+    ended(session, RunStatus.WAITING)
+    for name in ("one", "two"):
+        call_of(session, name)
+    assert "The agent goes on as soon as all 2 are decided." in text(as_alice.get(page_of(session)))
+    answer = as_alice.post(reverse("agents:post", args=[session.pk]), {"text": "And now?"})
+    assert "The agent waits for a decision." in text(answer)
+
+
 def test_it_names_three_people_at_most(as_alice, session, rita):
     for name in ("ruth", "ravi"):
         User.objects.create(username=name).groups.set(rita.groups.all())

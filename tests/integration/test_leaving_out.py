@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from uuid import uuid4
 
 import pytest
 from django.urls import reverse
 
 from approvals.states import Status
+from tests import desk
 from tests.integration.test_queue_list import fresh, keys, mails
 from tests.integration.test_queue_pages import htmx, text
 
@@ -53,3 +55,15 @@ def test_it_takes_two_that_are_not_left_out(as_rita, alice):
     assert f'href="/approvals/{calls[2].pk}/"' in one.split('id="too-few"')[1].split("</p>")[0]
     assert "All are left out." in text(as_rita.get(address + ",".join(keys(*calls))))
     assert "Approve these 3" in text(as_rita.get(address + "nonsense,x"))
+
+
+def test_what_is_approved_says_that_it_waits_for_the_one_that_was_left_out(as_rita, alice, rita):
+    calls = mails(alice, run=str(uuid4()))
+    sent = {"choice": "approve", "item": [f"{call.pk}:{call.version}:{call.digest}" for call in calls[:2]]}
+    result = as_rita.post(reverse("approvals:decide_together"), sent, follow=True)
+    assert "runs once the other calls of the same turn are decided, too" in text(result)
+    assert "Undo both" in text(result)
+    first = reverse("approvals:call", args=[calls[0].pk])
+    assert "It runs once the other call of the same turn is decided, too." in text(as_rita.get(first))
+    desk.deny(fresh(calls)[2], rita)
+    assert "It runs as soon as the agent goes on." in text(as_rita.get(first))
