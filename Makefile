@@ -36,7 +36,7 @@ test: .venv/requirements-dev.stamp ## run every test, those in a browser too whe
 		if command -v $$name >/dev/null 2>&1; then browser=$$name; break; fi; done; \
 	if [ -n "$$browser" ]; then echo "Browser tests run in $$(command -v $$browser)."; \
 	else echo "No Chromium found: the browser tests are left out."; fi
-	@$(PYTHON) -m pytest -n 4 --dist loadgroup
+	@$(PYTHON) -m pytest -n 3 --dist loadgroup
 	@echo "What the database makes a difference to, on PostgreSQL (make postgres: everything):"
 	@$(PYTHON) -m tests.postgres $(PYTHON) -m pytest -n 3 --dist loadgroup tests/integration $(call without,$(OWN_SERVERS) $(PAGES))
 

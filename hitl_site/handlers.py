@@ -67,6 +67,13 @@ class OneThread(ASGIHandler):
             _unattended.add(work)
             work.add_done_callback(_ended)
 
+    async def read_body(self, receive: Any) -> Any:
+        """Closed in any case: what is broken off as the server stops has no response that would do it."""
+        body = await super().read_body(receive)
+        if request := asyncio.current_task():
+            request.add_done_callback(lambda _: body.close())
+        return body
+
     async def listen_for_disconnect(self, receive: Any) -> None:
         """Hears that the client is gone, and stays: where it ended, Django would break off the request."""
         with suppress(RequestAborted):

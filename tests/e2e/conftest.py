@@ -41,8 +41,8 @@ EXPECTED = (
     "htmx:sendError",
 )
 
-# Those of a group share a system and a browser, and groups take about as long. There are two more workers than cores:
-# a third of the time is waiting, for leases, polls and the half second in which nothing is decided.
+# Those of a group share a system and a browser, and groups take about as long. There is one more worker than cores:
+# much of the time is waiting, for leases, polls and the half second in which nothing is decided.
 GROUPS = {
     "faults": ("test_healing", "test_unknown", "test_hostile", "test_keyboard"),
     "chat": ("test_chat", "test_card", "test_notifications"),
@@ -55,7 +55,7 @@ expect.set_options(timeout=15_000)
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In as many workers as there are groups. These come first, since they take longest; then other groups."""
+    """These come first, since they take longest; then other groups."""
     groups = {name: group for group, names in GROUPS.items() for name in names}
     for item in items:
         if "/e2e/" in item.path.as_posix():

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -26,7 +27,17 @@ def _look(request):
     return HttpResponse("seen")
 
 
-urlpatterns = [path("look", _look)]
+held: list[Any] = []  # what is read of requests that take their time
+released = threading.Event()
+
+
+def _hold(request):
+    held.append(request._stream)
+    released.wait(10)
+    return HttpResponse("held")
+
+
+urlpatterns = [path("look", _look), path("hold", _hold)]
 
 
 async def get(application, address, method="GET", **headers):
@@ -44,6 +55,23 @@ async def test_middleware_and_view_share_a_thread(settings, transactional_db):
     assert len(seen) == 3
     assert len(set(seen)) == 1
     assert seen[0] is not threading.main_thread()
+
+
+async def test_what_was_read_is_closed_when_the_server_stops(settings):
+    settings.ROOT_URLCONF = __name__
+    settings.MIDDLEWARE = []
+    held.clear()
+    released.clear()
+    request = asyncio.create_task(get(OneThread(), "/hold", "POST"))
+    while not held:
+        await asyncio.sleep(0.01)
+    request.cancel()
+    with suppress(asyncio.CancelledError):
+        await request
+    released.set()
+    async with asyncio.timeout(10):
+        while not held[0].closed:
+            await asyncio.sleep(0.01)
 
 
 class _Sees:
