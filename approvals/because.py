@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from django.utils.html import format_html
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from approvals.conditions import arguments_in
 from approvals.models import ToolCall, ToolPolicy
@@ -40,6 +40,7 @@ _FORMS = tuple(
         (rf"!{_ARGUMENT}\.contains\({_TEXT}\)", "<code>{name}</code> does not have “{value}” in it"),
     )
 )
+_BLANKS = re.compile(r"""(?P<quoted>"[^"]*"|'[^']*')|\s+""")
 _JOINED = {" && ": " and ", " || ": " or "}
 
 
@@ -69,7 +70,7 @@ def because(call: ToolCall) -> Because | None:
         policy,
         _about(policy),
         words,
-        "" if words else " ".join(policy.when.split()),
+        "" if words else _in_one_line(policy.when),
         _here(policy.when, call),
         policy.updated_at > call.requested_at,
     )
@@ -77,14 +78,17 @@ def because(call: ToolCall) -> Because | None:
 
 def in_words(condition: str) -> SafeString:
     """The condition as people would say it, where it is one of the usual ones; else nothing, never a guess."""
-    condition = " ".join(condition.split())
+    condition = _in_one_line(condition)
     for sign, word in _JOINED.items():
         if sign in condition:
             parts = [_one(part) for part in condition.split(sign)]
-            return (
-                mark_safe(word.join(parts)) if all(parts) else SafeString()
-            )  # each part comes from format_html
+            return format_html_join(word, "{}", ((part,) for part in parts)) if all(parts) else SafeString()
     return _one(condition)
+
+
+def _in_one_line(condition: str) -> str:
+    """What stands in quotes stays as it is: two blanks are not one."""
+    return _BLANKS.sub(lambda found: found["quoted"] or " ", condition).strip()
 
 
 def _one(condition: str) -> SafeString:
@@ -97,7 +101,7 @@ def _one(condition: str) -> SafeString:
 
 
 def _about(policy: ToolPolicy) -> SafeString:
-    calls = mark_safe("every call")
+    calls = SafeString("every call")
     if policy.tool != "*":
         named = " of tools named" if is_pattern(policy.tool) else " of"
         calls = format_html("{}{} <code>{}</code>", calls, named, policy.tool)

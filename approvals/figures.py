@@ -62,8 +62,22 @@ def percentile(times: Sequence[int], percent: int) -> int | None:
     return times[-(-len(times) * percent // 100) - 1] if times else None
 
 
+class Timed:
+    """How long decisions took: `times` in ms, in order."""
+
+    times: list[int]
+
+    @property
+    def median(self) -> int | None:
+        return percentile(self.times, 50)
+
+    @property
+    def p90(self) -> int | None:
+        return percentile(self.times, 90)
+
+
 @dataclass
-class Tally:
+class Tally(Timed):
     """What became of the calls of one tool, one agent, or all."""
 
     name: str
@@ -80,14 +94,6 @@ class Tally:
         return len(self.times)
 
     @property
-    def median(self) -> int | None:
-        return percentile(self.times, 50)
-
-    @property
-    def p90(self) -> int | None:
-        return percentile(self.times, 90)
-
-    @property
     def settled(self) -> int:
         """Those that wait no more."""
         return self.asked - self.fates[Fate.WAITING]
@@ -97,7 +103,7 @@ class Tally:
 
 
 @dataclass
-class ReviewerTally:
+class ReviewerTally(Timed):
     """What one reviewer decided."""
 
     name: str
@@ -110,14 +116,6 @@ class ReviewerTally:
     @property
     def decided(self) -> int:
         return self.approved + self.denied
-
-    @property
-    def median(self) -> int | None:
-        return percentile(self.times, 50)
-
-    @property
-    def p90(self) -> int | None:
-        return percentile(self.times, 90)
 
 
 class Moment(NamedTuple):

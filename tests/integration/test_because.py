@@ -102,3 +102,8 @@ def test_names_lead_to_the_policy_for_those_who_may_change_it(client, admin, ali
     seen = text(client.post(TRY, {"tool": "send_email", "arguments": "{}"}))
     assert f"<b>{NAME}</b>" in seen
     assert link not in seen
+
+
+def test_what_stands_in_quotes_is_shown_as_it_is():
+    assert "“a  b”" in in_words('args.to  ==\n  "a  b"')
+    assert in_words('args.to == "a && b"') == ""
