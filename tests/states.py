@@ -13,6 +13,9 @@ LETTER = {"to": "dev@example.com", "subject": "Launch", "body": "Hello,\n\nwhich
 ODD = {"to": "dev@ex\u0430mple.com", "subject": "Launch", "copies": 2, "urgent": True, "tags": ["a", "b"]}
 SECRET = {"to": "dev@example.com", "body": f"The key is sk-proj-{'a1B2' * 9}, see https://example.com/x_y_z"}
 LONG = {"to": "dev@example.com", "body": "Which features will be in it? " * 2_200}
+# Each call says whom it goes to: a condition that finds no such argument counts as met, and tests beside this one write
+# conditions about it.
+SHORT = {"to": "dev@example.com"}
 WORDS = """I can do that. See [the plan](https://example.com/plan).
 
 | Feature | When |
@@ -115,8 +118,8 @@ def _desk() -> dict[str, str]:
         "secret": _ask(carol, SECRET),
         "long": _ask(carol, LONG),
     }
-    alike = [_ask(carol, {"path": "notes.txt", "line": f"{number}"}, session="alike") for number in (1, 2, 3)]
-    pair = [_ask(carol, {"path": "plan.txt", "line": f"{number}"}, session="pair") for number in (1, 2)]
+    alike = [_ask(carol, SHORT | {"subject": f"Part {number}"}, session="alike") for number in (1, 2, 3)]
+    pair = [_ask(carol, SHORT | {"subject": f"Plan {number}"}, session="pair") for number in (1, 2)]
     seen = [Seen(call.pk, call.version, call.digest) for call in pair]
     batch, _ = together.decide_together(dora, seen, Choice.DENY, "Nobody needs them.")
     calls = waiting | {
