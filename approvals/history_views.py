@@ -41,7 +41,7 @@ ASKED = [
         Status.LAPSED,
         Status.UNKNOWN,
     )
-]
+] + [("trusted", "Trusted")]
 UNASKED = [(Status.BLOCKED.value, Status.BLOCKED.label), ("unasked", "Not asked")]
 """Only for those who may look these up."""
 
@@ -68,6 +68,8 @@ class Wanted:
         if self.person:
             mine = Decision.objects.filter(call=OuterRef("pk"), by__username=self.person, undone_at=None)
             fits &= Q(requested_by__username=self.person) | Q(Exists(mine))
+        if self.status == "trusted":
+            return fits & Q(groups="", trust__isnull=False)
         if self.status == "unasked":
             return fits & Q(groups="") & ~Q(status=Status.BLOCKED)
         return fits & Q(status=self.status) if self.status in Status.values else fits

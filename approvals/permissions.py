@@ -73,22 +73,25 @@ def may_see(user: Person, call: ToolCall) -> bool:
 
 def visible_calls(user: Person) -> QuerySet[ToolCall]:
     """The asked calls that one of the person's groups may decide; all of them for administrators and auditors."""
-    if not may_review(user):
-        return ToolCall.objects.none()
-    asked = ToolCall.objects.exclude(groups="")
+    return ToolCall.objects.filter(_visible(user)) if may_review(user) else ToolCall.objects.none()
+
+
+def _visible(user: Person) -> Q:
     names = group_names(user)
-    if names & SEE_ALL:
-        return asked
     mine = Q(pk=None)
     for name in names:
         mine |= Q(groups__contains=f"|{name}|")
-    return asked.filter(mine)
+    return ~Q(groups="") if names & SEE_ALL else ~Q(groups="") & mine
 
 
 def recorded_calls(user: Person) -> QuerySet[ToolCall]:
-    """What the person may look up: `visible_calls`; administrators and auditors also what nobody was asked about,
-    because a policy blocked or allowed it or it was trusted. Looking it up lets nobody decide it."""
-    return ToolCall.objects.all() if sees_unasked(user) else visible_calls(user)
+    """What the person may look up: `visible_calls` and what was trusted because of one of these; administrators and
+    auditors also what a policy blocked or allowed. Looking it up lets nobody decide it."""
+    if sees_unasked(user):
+        return ToolCall.objects.all()
+    if not may_review(user):
+        return ToolCall.objects.none()
+    return ToolCall.objects.filter(_visible(user) | Q(trust__in=visible_grants(user)))
 
 
 def sees_unasked(user: Person) -> bool:

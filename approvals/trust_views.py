@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -17,39 +19,44 @@ from approvals.actions import trust
 from approvals.models import TrustGrant
 from approvals.presentation import rows, span
 from approvals.requests import Request, reviewer, wants
-from approvals.trust_words import uses
+from approvals.trust_words import told, uses
 
 LISTED = 200
+ENDED = 20  # of those that ended, the last ones
 
 
 @never_cache
 @require_safe
 def trusted(request: Request) -> HttpResponse:
-    """What is not asked for at present, and by whose word."""
+    """What is not asked for at present, by whose word, and what that let through; then the same of what ended."""
     reviewer(request)
-    now = timezone.now()
-    grants = permissions.visible_grants(request.user).filter(TrustGrant.live()).select_related("granted_by")
-    listed = list(grants.prefetch_related("decisions__call__requested_by")[:LISTED])
+    grants = permissions.visible_grants(request.user)
+    page = "trusted.html#grants" if wants(request, "grants") else "trusted.html"
+    context = {
+        "found": _entries(request, grants.filter(TrustGrant.live())[:LISTED]),
+        "over": _entries(request, grants.exclude(TrustGrant.live())[:ENDED]),
+        "ended": "ended" in request.GET,
+    }
+    return render(request, page, context)
+
+
+def _entries(request: Request, grants: QuerySet[TrustGrant]) -> list[dict[str, Any]]:
+    listed = list(
+        grants.select_related("granted_by", "revoked_by").prefetch_related("decisions__call__requested_by")
+    )
     used = uses(listed)
-    found = [
+    return [
         {
             "grant": grant,
             "scope": rows(grant.scope),
             "may_revoke": permissions.may_revoke(request.user, grant),
-            "call": call,
-            "left": span(grant.expires_at - now),
+            "call": next(decision.call for decision in grant.decisions.all()),
+            "left": span(grant.expires_at - timezone.now()),
+            "over": told(grant).over,
             "uses": used.get(grant.pk, []),
         }
         for grant in listed
-        for call in [next(decision.call for decision in grant.decisions.all())]
     ]
-    page = "trusted.html#grants" if wants(request, "grants") else "trusted.html"
-    context = {
-        "found": found,
-        "ended": "ended" in request.GET,
-        "sees_unasked": permissions.sees_unasked(request.user),
-    }
-    return render(request, page, context)
 
 
 @never_cache

@@ -27,6 +27,7 @@ from approvals.states import Status
 _PK = Slot("pk", UUIDField())
 ATTACHED = "Attached files: "
 BUSY = "The agent is still busy with your last message. Wait, answer what it asks, or stop it."
+TITLE = 60  # characters
 WINDOW = 60  # messages of a long conversation that a model gets to see
 
 
@@ -112,10 +113,19 @@ def words(text: str, files: Sequence[str] = ()) -> list[dict[str, Any]]:
     return [{"text": text}, *([{"text": f"{ATTACHED}{', '.join(files)}"}] if files else [])]
 
 
+def title_of(text: str) -> str:
+    """The beginning of what a person wrote, in one line of at most 60 characters, cut between words."""
+    line = " ".join(text.split())
+    if len(line) <= TITLE:
+        return line
+    cut = line[:TITLE].rpartition(" ")[0]
+    return f"{cut if len(cut) > TITLE // 2 else line[: TITLE - 1]}…"
+
+
 def touch(session: Session, text: str) -> None:
     """Its user has said something: it is the newest, and out of the archive."""
     if not session.title:
-        session.title = " ".join(text.split())[:60]
+        session.title = title_of(text)
     _TOUCH(pk=session.pk, title=session.title)
 
 

@@ -149,3 +149,20 @@ def test_everybody_finds_their_own_alone(client, bob, session):
         assert client.get(to(name, session)).status_code == 405
     session.refresh_from_db()
     assert (session.title, session.archived_at) == ("Hello, agent.", None)
+
+
+@pytest.mark.parametrize(
+    ("said", "title"),
+    [
+        ("Email dev about\n the launch", "Email dev about the launch"),
+        (
+            "Email dev@example.com " + "about features " * 9,
+            "Email dev@example.com about features about features about…",
+        ),
+        ("x" * 61, "x" * 59 + "…"),
+        ("Email " + "x" * 90, "Email " + "x" * 53 + "…"),
+    ],
+)
+def test_a_title_is_cut_between_words(said, title):
+    assert conversations.title_of(said) == title
+    assert len(title) <= conversations.TITLE

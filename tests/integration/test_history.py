@@ -8,7 +8,7 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -218,7 +218,23 @@ def test_the_page_of_trust_is_told_anew_in_part(alice, rita):
     part = text(htmx(as_one(rita), TRUST, "grants"))
     assert f'id="grant-{grant.pk}"' in part and "<html" not in part and 'id="grants"' not in part
     trust_actions.revoke(grant.pk, grant.session, rita)
-    assert 'id="no-trust"' in text(htmx(as_one(rita), TRUST, "grants"))
+    part = text(htmx(as_one(rita), TRUST, "grants"))
+    now, over = part.split('id="over"')
+    assert 'id="no-trust"' in now and f'id="grant-{grant.pk}"' in over
+    assert "revoked by rita" in over and "used 0 of 5 times" in over and "Revoke</button>" not in part
+
+
+def test_trust_that_is_used_up_or_too_old_has_ended(alice, rita):
+    for session, change in (
+        ("used", {"uses": 5}),
+        ("old", {"expires_at": timezone.now() - timedelta(hours=1)}),
+    ):
+        call = ask(alice, session=session)
+        desk.trust(call, rita, trust_uses=5)
+        TrustGrant.objects.filter(session=session).update(**change)
+    now, over = text(as_one(rita).get(TRUST)).split('id="over"')
+    assert 'id="no-trust"' in now
+    assert "it is used up" in over and "its time is up" in over
 
 
 def test_the_page_of_trust_asks_the_database_as_often_for_many(alice, rita):
@@ -233,9 +249,13 @@ def test_the_page_of_trust_asks_the_database_as_often_for_many(alice, rita):
         desk.trust(ask(alice, session=f"other-{number}"), rita)
     assert queries() == before
     assert text(as_one(rita).get(TRUST)).count("<button>Revoke</button>") == 5
+    TrustGrant.objects.exclude(session="other-1").update(revoked_at=timezone.now(), revoked_by=rita)
+    before = queries()
+    TrustGrant.objects.filter(session="other-2").update(revoked_at=None)
+    assert queries() == before
 
 
-def test_the_page_of_trust_lists_what_used_it(model, alice, rita, admin):
+def test_the_page_of_trust_lists_what_used_it(model, alice, rita, remy, admin):
     model.play([asks(), asks(subject="<b>Again</b>")], "Done.")
     session = chat(alice)
     first = ToolCall.objects.filter(session=session.key, status=Status.PENDING).earliest("pk")
@@ -246,18 +266,31 @@ def test_the_page_of_trust_lists_what_used_it(model, alice, rita, admin):
     model.play([asks(subject="<b>Used</b>")], "Done.")
     chat(alice, "And once more.", session)
     [used] = ToolCall.objects.filter(trust__isnull=False)
-    seen, all_of_it = text(as_one(rita).get(TRUST)), text(as_one(admin).get(TRUST))
-    for html in (seen, all_of_it):
+    history = f"{HISTORY}?trust={used.trust_id}"
+    for person in (rita, remy, admin):
+        html = text(as_one(person).get(TRUST))
         uses = html.split('class="uses"')[1].split("</details>")[0]
         assert "“&lt;b&gt;Used&lt;/b&gt;”" in uses and "done, " in uses
         assert "Again" not in uses
-    assert page_of(used) not in seen
-    assert page_of(used) in all_of_it
-    history = f"{HISTORY}?trust={used.trust_id}"
-    assert history in all_of_it
-    html = text(as_one(admin).get(history))
-    assert page_of(used) in html
-    assert page_of(first) not in html
+        assert page_of(used) in uses and history in uses
+        for address in (history, f"{HISTORY}?status=trusted"):
+            found = text(as_one(person).get(address))
+            assert page_of(used) in found and page_of(first) not in found
+        assert as_one(person).get(page_of(used)).status_code == 200
+
+
+def test_what_was_trusted_is_for_those_who_see_what_it_was_given_on(alice, rita):
+    group = Group.objects.create(name="others")
+    group.permissions.add(Permission.objects.get(codename="review_toolcall"))
+    other = User.objects.create_user("olga")
+    other.groups.add(group)
+    call = ask(alice)
+    desk.trust(call, rita)
+    used = ask(alice, status=Status.SUCCEEDED, effect=Effect.ALLOW, groups="", trust=TrustGrant.objects.get())
+    for person, there in ((rita, True), (other, False)):
+        assert (page_of(used) in text(as_one(person).get(HISTORY))) is there
+        assert (page_of(used) in text(as_one(person).get(TRUST))) is there
+        assert as_one(person).get(page_of(used)).status_code == (200 if there else 404)
 
 
 def test_the_outcome_names_the_trust_and_how_far_it_goes(alice, rita, remy):
