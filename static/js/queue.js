@@ -12,10 +12,12 @@
   let stood = top();
   const heed = () => { if (stood !== (stood = top())) changedAt = performance.now(); };
   new ResizeObserver(heed).observe(document.body);
-  // Whoever has chosen another call means that one, which is on its way.
+  // Whoever has chosen another call means that one, which is on its way; who chose this one again means this one.
   let choosing;
+  const isShown = (row) => !!row.dataset.call && row.dataset.call === $("card")?.dataset.call;
   document.addEventListener("htmx:beforeRequest", ({ detail }) => {
-    if (detail.target.id === "desk-detail" && detail.elt.matches(".row")) choosing = detail.xhr;
+    if (detail.target.id !== "desk-detail" || !detail.elt.matches(".row")) return;
+    choosing = isShown(detail.elt) ? undefined : detail.xhr;
   });
   document.addEventListener("htmx:afterRequest", ({ detail }) => { if (detail.xhr === choosing) choosing = undefined; });
   const armed = () => { heed(); return !choosing && performance.now() - changedAt >= QUIET; };

@@ -17,6 +17,7 @@ def test_it_still_waits_after_a_restart_and_finishes(nod: System, sign_in: SignI
     nod.restart()
     open_call(rita, to)
     rita.get_by_role("button", name="Approve").click()
+    expect(rita.locator("#outcome")).to_contain_text("Approved by rita")
     patience = 60_000  # the worker starts anew as well
     expect(alice.locator(".words").last).to_contain_text(f"Email sent to {to}", timeout=patience)
     assert sent(nod, to) == 1

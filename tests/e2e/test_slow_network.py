@@ -132,6 +132,21 @@ def test_a_key_never_decides_the_call_that_was_left(nod: System, sign_in: SignIn
     assert [url for url in decided if str(call) in url] == decided
 
 
+def test_who_chooses_the_call_that_they_see_decides_it(nod: System, sign_in: SignIn) -> None:
+    rita, alice, to = sign_in("rita", "/approvals/"), sign_in("alice"), address()
+    say(alice, f"Email {to} about the launch")
+    open_call(rita, to)
+    row = arrives(rita, to)
+    with held(rita, re.compile(rf"/approvals/{row.get_attribute('data-call')}/$")) as chosen:
+        row.click()
+        until(rita, chosen)
+        rita.get_by_role("button", name="Approve").click()
+        expect(rita.locator("#outcome")).to_contain_text("Approved by rita")
+    rita.wait_for_timeout(QUIET)
+    expect(rita.locator("#outcome")).to_contain_text("Approved by rita")
+    expect(alice.locator(".words").last).to_contain_text(f"Email sent to {to}")
+
+
 def test_a_choice_that_fails_says_so(sign_in: SignIn) -> None:
     rita, alice, first, second = sign_in("rita", "/approvals/"), sign_in("alice"), address(), address()
     other = sign_in("alice", "/chat/")

@@ -67,3 +67,18 @@ def test_what_is_approved_says_that_it_waits_for_the_one_that_was_left_out(as_ri
     assert "It runs once the other call of the same turn is decided, too." in text(as_rita.get(first))
     desk.deny(fresh(calls)[2], rita)
     assert "It runs as soon as the agent goes on." in text(as_rita.get(first))
+
+
+def test_what_is_left_of_several_is_there_to_be_looked_at(as_rita, alice, remy):
+    calls = mails(alice)
+    address = f"/approvals/together/?ids={','.join(keys(*calls))}"
+    desk.deny(calls[0], remy)
+    desk.deny(calls[1], remy)
+    card = text(htmx(as_rita, address, "desk-detail"))
+    left = card.split('id="members"')[1].split("</ol>")[0]
+    assert f'href="/approvals/{calls[2].pk}/"' in left and f">to {calls[2].arguments['to']}" in left
+    assert not any(call.arguments["to"] in card for call in calls[:2])
+    assert "not together any more: one still waits." in card and "data-decision" not in card
+    desk.deny(calls[2], remy)
+    card = text(htmx(as_rita, address, "desk-detail"))
+    assert "not together any more: all of them are decided." in card and 'id="members"' not in card
