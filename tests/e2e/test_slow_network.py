@@ -134,7 +134,7 @@ def test_a_key_never_decides_the_call_that_was_left(nod: System, sign_in: SignIn
 
 def test_who_chooses_the_call_that_they_see_decides_it(nod: System, sign_in: SignIn) -> None:
     rita, alice, to = sign_in("rita", "/approvals/"), sign_in("alice"), address()
-    say(alice, f"Email {to} about the launch")
+    say(alice, f"Email {to} about the launch of {to}")
     open_call(rita, to)
     row = arrives(rita, to)
     with held(rita, re.compile(rf"/approvals/{row.get_attribute('data-call')}/$")) as chosen:
