@@ -1,11 +1,10 @@
-"""The short form of `make chaos`: each place once with a process killed; a worker that stands still for longer than
-its lease, Redis killed or emptied, and on PostgreSQL a crash of the database."""
+"""The short form of `make chaos`: a process killed around each thing that is done; a worker that stands still for
+longer than its lease, Redis killed or emptied, and on PostgreSQL a crash of the database."""
 
 from __future__ import annotations
 
 import pytest
 
-from approvals.failpoints import POINTS
 from tests.chaos import report
 from tests.chaos.__main__ import side_by_side, verify
 from tests.chaos.cases import Case, Client
@@ -13,7 +12,13 @@ from tests.chaos.site import site
 
 pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(300)]
 
-FAULTS = [(point, "kill") for point in POINTS] + [
+FAULTS = [
+    ("claimed", "kill"),
+    ("paused", "kill"),
+    ("deciding", "kill"),
+    ("started", "kill"),
+    ("acted", "kill"),
+    ("recorded", "kill"),
     ("paused", "redis"),
     ("decided", "redis"),
     ("decided", "flush"),
