@@ -89,9 +89,10 @@ def _desk() -> dict[str, str]:
     from django.contrib.auth.models import Group
 
     from approvals.actions import calls as ledger
-    from approvals.actions import together
+    from approvals.actions import together, trust
     from approvals.actions.together import Seen
     from approvals.audit import audited
+    from approvals.models import TrustGrant
     from approvals.permissions import CHAT_USERS
     from approvals.states import Choice, Fault
 
@@ -102,6 +103,8 @@ def _desk() -> dict[str, str]:
 
     denied = _decide(_ask(carol, LETTER), dora, Choice.DENY, "Not before Monday.")
     trusted = _decide(_ask(carol, LETTER | {"copies": 1}), dora, Choice.TRUST, trust_same=("to",))
+    ended = _decide(_ask(carol, LETTER | {"copies": 2}), dora, Choice.TRUST)
+    trust.revoke(TrustGrant.objects.get(session=ended.session).pk, ended.session, dora)
     done, lost = (_decide(_ask(carol, LETTER | {"nr": nr}), dora, Choice.APPROVE) for nr in (1, 2))
     with audited():
         started = [ledger.start_approved(call, _request(carol, call), 1) for call in (done, lost)]
@@ -128,6 +131,7 @@ def _desk() -> dict[str, str]:
     return {
         **{name: f"/approvals/{call.pk}/" for name, call in calls.items()},
         "together": f"/approvals/together/?ids={','.join(str(call.pk) for call in alike)}",
+        "left": f"/approvals/together/?ids={alike[0].pk},{pair[0].pk}",
         "result": f"/approvals/together/{batch}/",
     }
 

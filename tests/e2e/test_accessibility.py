@@ -240,6 +240,7 @@ PLACES = [
     Place("decided, done", "dora", "done", unfold),
     Place("together", "dora", "together"),
     Place("together, deny", "dora", "together", click("Deny…", "#deny-form"), often=False),
+    Place("together, one is left", "dora", "left", often=False),
     Place("together, decided", "dora", "result"),
     Place("history", "dora", "/approvals/history/", in_one_line),
     Place("history, nothing found", "dora", "/approvals/history/?tool=none&since=x"),
