@@ -36,9 +36,13 @@ test: .venv/requirements-dev.stamp ## run every test, those in a browser too whe
 		if command -v $$name >/dev/null 2>&1; then browser=$$name; break; fi; done; \
 	if [ -n "$$browser" ]; then echo "Browser tests run in $$(command -v $$browser)."; \
 	else echo "No Chromium found: the browser tests are left out."; fi
-	@$(PYTHON) -m pytest -n 3 --dist loadgroup
-	@echo "What the database makes a difference to, on PostgreSQL (make postgres: everything):"
-	@$(PYTHON) -m tests.postgres $(PYTHON) -m pytest -n 3 --dist loadgroup tests/integration $(call without,$(OWN_SERVERS) $(PAGES))
+# Browsers and workers wait much: what the database makes a difference to is tested on PostgreSQL meanwhile, and stands back.
+	@mkdir -p var/test-postgres; \
+	NOD_DATA=$(CURDIR)/var/test-postgres nice $(PYTHON) -m tests.postgres $(PYTHON) -m pytest tests/integration \
+		$(call without,$(OWN_SERVERS) $(PAGES)) >var/test-postgres/log 2>&1 & beside=$$!; \
+	failed=0; $(PYTHON) -m pytest -n 3 --dist loadgroup || failed=1; wait $$beside || failed=1; \
+	echo "What the database makes a difference to, on PostgreSQL (make postgres: everything):"; \
+	cat var/test-postgres/log; exit $$failed
 
 postgres: export DEBUG = 1
 postgres: export NOD_DATA = $(CURDIR)/var/test
