@@ -186,13 +186,11 @@ def stopped_by(calls: Iterable[ToolCall]) -> dict[UUID, str]:
 
 def when_it_runs(others: int) -> str:
     """`others`: calls of the same run that wait for somebody. The agent goes on when it has the answers to all."""
+    if not others:
+        return "It runs as soon as the agent goes on."
     if others == 1:
         return "It runs once the other call of the same turn is decided, too."
-    return (
-        f"It runs once {others} other calls of the same turn are decided, too."
-        if others
-        else ("It runs as soon as the agent goes on.")
-    )
+    return f"It runs once {others} other calls of the same turn are decided, too."
 
 
 def became(call: ToolCall) -> State:
