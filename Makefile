@@ -38,7 +38,7 @@ test: .venv/requirements-dev.stamp ## run every test, those in a browser too whe
 	else echo "No Chromium found: the browser tests are left out."; fi
 # Browsers and workers wait much: what the database makes a difference to is tested on PostgreSQL meanwhile, and stands back.
 	@mkdir -p var/test-postgres; \
-	NOD_DATA=$(CURDIR)/var/test-postgres nice $(PYTHON) -m tests.postgres $(PYTHON) -m pytest tests/integration \
+	NOD_DATA=$(CURDIR)/var/test-postgres nice -n 5 $(PYTHON) -m tests.postgres $(PYTHON) -m pytest tests/integration \
 		$(call without,$(OWN_SERVERS) $(PAGES)) >var/test-postgres/log 2>&1 & beside=$$!; \
 	failed=0; $(PYTHON) -m pytest -n 3 --dist loadgroup || failed=1; wait $$beside || failed=1; \
 	echo "What the database makes a difference to, on PostgreSQL (make postgres: everything):"; \
