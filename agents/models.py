@@ -20,12 +20,25 @@ class Agent(models.Model):
 
     class Runtime(models.TextChoices):
         LOCAL = "local", "In the worker"
+        AGENTCORE = "agentcore", "On Amazon Bedrock AgentCore"
 
     slug = models.SlugField(unique=True)
     name = models.CharField(max_length=100)
     description = models.CharField(max_length=300, blank=True)
     system_prompt = models.TextField(blank=True)
     runtime = models.CharField(max_length=20, choices=Runtime.choices, default=Runtime.LOCAL)
+    runtime_arn = models.CharField(
+        "runtime's ARN",
+        max_length=300,
+        blank=True,
+        help_text="Of the AgentCore runtime that the agent lives on, as `manage.py agentcore status` prints it.",
+    )
+    runtime_qualifier = models.CharField(
+        "runtime's endpoint",
+        max_length=100,
+        blank=True,
+        help_text="The endpoint of the AgentCore runtime; empty means DEFAULT.",
+    )
     provider = models.CharField(
         max_length=50,
         blank=True,
@@ -95,6 +108,15 @@ class Run(models.Model):
     draft = models.TextField(blank=True, help_text="The answer that is being streamed.")
     open_ends = models.BooleanField(
         default=False, help_text="It has ended, and calls of it may still be open."
+    )
+    input_tokens = models.PositiveBigIntegerField(
+        default=0, db_default=0, help_text="That the model read, those from its cache not counted."
+    )
+    output_tokens = models.PositiveBigIntegerField(default=0, db_default=0)
+    cache_read_tokens = models.PositiveBigIntegerField(default=0, db_default=0)
+    cache_write_tokens = models.PositiveBigIntegerField(default=0, db_default=0)
+    model_ms = models.PositiveBigIntegerField(
+        default=0, db_default=0, help_text="How long the model took in all, in milliseconds."
     )
     error_code = models.CharField(max_length=50, blank=True)
     error = models.TextField(blank=True)

@@ -122,6 +122,17 @@ class Said:
 
 
 @dataclass(frozen=True)
+class Used:
+    """What one question to the model cost. Those read from its cache are not among `input_tokens`."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    milliseconds: int = 0
+
+
+@dataclass(frozen=True)
 class Paused:
     """The loop has returned; it goes on when all asked calls are decided. The gate knows which these are."""
 
@@ -141,7 +152,7 @@ class Failed:
     message: str
 
 
-Event: TypeAlias = Text | Said | Paused | Finished | Failed
+Event: TypeAlias = Text | Said | Used | Paused | Finished | Failed
 Events: TypeAlias = AsyncGenerator[Event, None]
 """Whoever stops listening closes it."""
 
