@@ -24,7 +24,7 @@ from strands.types.events import ToolResultEvent
 from strands.types.tools import AgentTool
 
 from agents import providers
-from agents.actions.catalogue import definition
+from agents.definitions import definition
 from agents.gate import NodGate
 from agents.providers.problems import ModelProblem, explain
 from agents.runtimes import port
@@ -38,7 +38,7 @@ from agents.tools.registry import (
     idempotency_key_is,
     session_is,
 )
-from approvals.wording import edit_note
+from approvals.edited import edit_note
 
 logger = logging.getLogger("nod.runtime")
 

@@ -19,7 +19,8 @@ from agents.runtimes import clocks, local
 from agents.states import RunStatus
 from agents.tools import registry
 from approvals.actions import calls as call_actions
-from approvals.actions.tools import Definition, register
+from approvals.actions.tools import register
+from approvals.definitions import Definition
 from approvals.digest import call_digest
 from approvals.errors import InvalidInput, NotFound
 from approvals.fields import storable
