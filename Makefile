@@ -90,10 +90,11 @@ mutants: export DEBUG = 1
 mutants: .venv/requirements-dev.stamp ## take each promise out of the code in turn: do the tests notice? (20 minutes)
 	@$(PYTHON) -m tests.mutants
 
-lock: ## turn requirements*.in into requirements*.txt (needs uv)
+lock: ## turn requirements*.in into requirements*.txt, hosted's too (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }
 	$(UV_COMPILE) requirements.in --output-file requirements.txt
 	$(UV_COMPILE) requirements-dev.in --output-file requirements-dev.txt
+	$(UV_COMPILE) hosted/requirements.in --output-file hosted/requirements.txt
 
 clean: ## remove .venv and caches; the data in var/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
