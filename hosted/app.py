@@ -41,8 +41,8 @@ def build() -> Any:
 def main() -> None:
     """Serve until the process is told to end."""
     try:
-        app = build()
         port = int(os.environ.get("PORT", "") or PORT)
+        app = build()
     except (ImproperlyConfigured, ValueError) as error:
         sys.exit(f"The hosted agent cannot start: {error}")
     app.run(port=port, host=os.environ.get("HOST") or None)
