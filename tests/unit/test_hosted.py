@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from agents import providers
 from agents.email_url import email_settings
+from agents.providers.problems import ModelProblem
 from agents.runtimes import port, wire
 from agents.tools import registry
 from hosted import environment, notebook, turn
@@ -95,7 +96,7 @@ async def test_what_did_not_begin_is_said_to_be_untouched(model, monkeypatch):
 
 
 def _no_model(*args):
-    raise providers.ModelProblem("unknown_provider", "There is no such model.")
+    raise ModelProblem("unknown_provider", "There is no such model.")
 
 
 async def test_a_call_of_two_is_decided_and_the_other_waits(model):
