@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import cast
 
 import boto3
 import pytest
 
 from agents import driver
 from agents.models import Agent
-from agents.runtimes import invoking
+from agents.runtimes import invoking, port
+from agents.runtimes.agentcore import AgentCoreRuntime
 from agents.states import RunStatus
 from approvals.models import ToolCall
 from approvals.states import Fault, Outcome, Status
@@ -407,6 +409,45 @@ def test_too_late_it_does_not_begin(hosted, mails, alice, rita):
     result = next(each for each in events if each["type"] == "result")
     assert result["status"] == "failed" and "Nothing was done." in result["content"][0]["text"]
     assert len(mails()) == 1
+
+
+class NoGate:
+    """Of a run that makes no calls."""
+
+    lost = None
+
+
+async def test_a_stop_closes_the_connection(server, monkeypatch):
+    """Nobody listens any more: the agent stops writing, and the run ends without its answer."""
+    for name, value in server.env().items():
+        monkeypatch.setenv(name, value)
+    heard = []
+
+    def listen(line):
+        heard.append(line)
+        return line
+
+    server.script = lambda invocation: listen
+    said = [{"role": "user", "content": [{"text": "What can you do?"}]}]
+    job = port.Job(
+        session="stopped-" + "0" * 32,
+        messages=said,
+        state={},
+        system_prompt="",
+        provider="demo",
+        model_id="",
+        parameters={"delay_ms": 200},
+        tools=(),
+        max_steps=3,
+        gate=cast(port.Gate, NoGate()),
+        runtime_arn=ARN,
+    )
+    events = []
+    async for event in AgentCoreRuntime().start(job):
+        events.append(event)
+        job.cancel.set()
+    assert isinstance(events[0], port.Text) and isinstance(events[-1], port.Finished)
+    assert not any(b'"finished"' in line for line in heard)
 
 
 # --- Nod's payload, from anybody ----------------------------------------------------------------------
