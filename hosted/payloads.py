@@ -125,7 +125,22 @@ def _is_message(message: Any) -> bool:
         isinstance(message, dict)
         and message.get("role") in ("user", "assistant")
         and isinstance(message.get("content"), list)
-        and all(isinstance(block, dict) for block in message["content"])
+        and all(
+            isinstance(block, dict) and _is_use(block.get("toolUse", USE)) for block in message["content"]
+        )
+    )
+
+
+USE = {"toolUseId": "", "name": "", "input": {}}
+
+
+def _is_use(use: Any) -> bool:
+    """A call's input may be of any type: that is for the gate to refuse."""
+    return (
+        isinstance(use, dict)
+        and "input" in use
+        and isinstance(use.get("toolUseId"), str)
+        and isinstance(use.get("name"), str)
     )
 
 
@@ -134,13 +149,11 @@ def open_calls(messages: list[port.Message]) -> dict[str, port.ToolUse]:
     if not messages or messages[-1]["role"] != "assistant":
         return {}
     uses = [block["toolUse"] for block in messages[-1]["content"] if "toolUse" in block]
-    ids = [use.get("toolUseId") for use in uses if isinstance(use, dict)]
+    ids = [use["toolUseId"] for use in uses]
     return {
-        use["toolUseId"]: port.ToolUse(use["toolUseId"], use.get("name", ""), use["input"])
+        use["toolUseId"]: port.ToolUse(use["toolUseId"], use["name"], use["input"])
         for use in uses
-        if isinstance(use, dict)
-        and isinstance(use.get("input"), dict)
-        and ids.count(use.get("toolUseId")) == 1
+        if isinstance(use["input"], dict) and ids.count(use["toolUseId"]) == 1
     }
 
 

@@ -537,6 +537,8 @@ def test_a_request_that_comes_twice_acts_once(hosted, mails):
         ({"state": {}}, "no_prompt"),
         ({"state": [], "prompt": "Hello."}, "invalid_payload"),
         ({"state": {"messages": [1]}, "prompt": "Hello."}, "invalid_state"),
+        ({"state": {"messages": [{"role": "assistant", "content": [{"toolUse": {}}]}]}}, "invalid_state"),
+        ({"state": {"messages": [{"role": "assistant", "content": [{"toolUse": 1}]}]}}, "invalid_state"),
         ({"state": {}, "decisions": [{"id": "x", "decision": "approve"}]}, "no_open_calls"),
         ({"state": {}, "prompt": "Hello.", "surprise": 1}, "invalid_payload"),
         ({"nod": 99, "prompt": "Hello."}, "newer_protocol"),
