@@ -126,7 +126,7 @@ def _anthropic(answer: Answer) -> Iterator[bytes]:
     yield _sse("message_start", message={**head, "stop_reason": None, "stop_sequence": None, "usage": usage})
     index = 0
     if answer.thinking:
-        block = {"type": "thinking", "thinking": "", "signature": ""}
+        block: dict[str, Any] = {"type": "thinking", "thinking": "", "signature": ""}
         deltas = [
             {"type": "thinking_delta", "thinking": answer.thinking},
             {"type": "signature_delta", "signature": signature(answer.thinking)},
