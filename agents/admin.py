@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from agents import providers
+from agents import costs, providers
 from agents.actions import runs
 from agents.models import Agent, Message, Run, Session
 from approvals.admin_base import Audited, ReadOnly, Values
@@ -80,10 +80,24 @@ class SessionAdmin(ReadOnly):
 
 @admin.register(Run)
 class RunAdmin(ReadOnly):
-    list_display = ("id", "session", "status", "epoch", "attempts", "steps", "error_code", "created_at")
+    list_display = (
+        "id",
+        "session",
+        "status",
+        "epoch",
+        "attempts",
+        "steps",
+        "cost",
+        "error_code",
+        "created_at",
+    )
     list_select_related = ("session",)
     list_filter = ("status", ("error_code", Values))
     actions = ("try_again", "give_up")
+
+    @admin.display(description="model")
+    def cost(self, run: Run) -> str:
+        return str(costs.of(run) or "")
 
     def has_release_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("agents.change_run"))

@@ -73,7 +73,8 @@ def build(model_id: str, parameters: dict[str, Any]) -> BedrockModel:
     assert isinstance(chosen, Bedrock)
     model_id = model_id or _default_id()
     session = _session(chosen.region, chosen.profile)
-    places.check(model_id, session.region_name)
+    # another server than AWS does not care where it is said to be
+    places.check(model_id, chosen.region or (None if _local_region() else session.region_name))
     return WholeAnswers(
         boto_session=session,
         boto_client_config=Config(
