@@ -123,7 +123,7 @@ def test_what_a_guardrail_only_masked_is_an_answer(serve, alice):
     serve(Reply("Call {PHONE}.", guardrail="ANONYMIZED"), guardrail_id="g", guardrail_version="DRAFT")
     session = chat(alice)
     assert last_run(session).status == RunStatus.DONE
-    assert session.messages.order_by("seq").last().text == "Call {PHONE}."
+    assert list(session.messages.order_by("seq"))[-1].text == "Call {PHONE}."
 
 
 @pytest.mark.django_db(transaction=True)

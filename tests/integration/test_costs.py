@@ -6,7 +6,7 @@ from django.test import Client
 from agents.actions import runs
 from agents.models import Run
 from agents.states import RunStatus
-from tests.desk import approve, asks, chat, last_run, pending, say, work
+from tests.desk import approve, asks, chat, claim, last_run, pending, say, work
 from tests.fakes.model import Meanwhile, Spends, Use
 
 
@@ -67,7 +67,7 @@ def test_a_run_that_is_stopped_keeps_what_it_cost(model, alice):
 
 def test_a_worker_that_lost_its_run_changes_no_figures(model, alice):
     session = say(alice)
-    lost = runs.claim(last_run(session).pk)
+    lost = claim(last_run(session))
     Run.objects.update(epoch=5, claim="another", status=RunStatus.STOPPED, input_tokens=77)
     lost.input_tokens = 5
     runs.keep_cost(lost)
