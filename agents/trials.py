@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import uuid4
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.cache import caches
 from django.utils.safestring import SafeString
@@ -66,13 +67,18 @@ class Trial:
 def ask(owner: User, provider: str, model_id: str, parameters: dict[str, Any]) -> str:
     """Have a worker ask; returns the trial's id."""
     trial_id = str(uuid4())
-    model = f"{provider}: {model_id or 'its default'}"
+    model = f"{provider}: {model_id or _default(provider)}"
     question = {"provider": provider, "model_id": model_id, "parameters": parameters}
     shared = caches["shared"]
     shared.set(_key(trial_id), asdict(Trial(owner.pk, model, time.time())), KEPT)
     shared.set(_key(trial_id, "question"), question, WAITS)
     wakeups.send(trial_id, TASK)
     return trial_id
+
+
+def _default(provider: str) -> str:
+    here = provider == settings.NOD_MODEL_PROVIDER
+    return (here and settings.NOD_MODEL_ID) or "its default"
 
 
 def look(owner: User, trial_id: str) -> Trial | None:
