@@ -33,6 +33,8 @@ class WholeAnswers(OllamaModel):
     def format_chunk(self, event: dict[str, Any]) -> StreamEvent:
         if event["chunk_type"] == "metadata":
             return _metadata(event["data"])
+        if event["chunk_type"] == "content_delta" and event["data"] is None:
+            event = {**event, "data": ""}  # a call without a word beside it
         return super().format_chunk(event)
 
     async def stream(self, messages: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[StreamEvent, None]:

@@ -45,6 +45,7 @@ logger = logging.getLogger("nod.runtime")
 
 SCHEMA = 1
 """Of what a paused session consists of; raised when an older worker could not resume it (tests/golden)."""
+MOST_TOKENS = 10**9  # of one question; more is no count but a server that talks nonsense
 NEWER = "This chat was paused by a newer version of Nod. Nothing was done. Start a new chat, or update Nod."
 STEP_LIMIT = "The agent took too many steps without coming to an end, and was stopped. Ask for less at once."
 
@@ -95,7 +96,7 @@ def _used(told: Any, asked_at: float) -> port.Used:
     usage = told.get("usage", {})
 
     def tokens(name: str) -> int:
-        return max(0, usage.get(name) or 0)
+        return min(max(0, int(usage.get(name) or 0)), MOST_TOKENS)
 
     return port.Used(
         input_tokens=tokens("inputTokens"),

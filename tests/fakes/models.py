@@ -224,7 +224,7 @@ def _ollama(answer: Answer) -> Iterator[bytes]:
     if answer.stops:
         return
     for use in answer.tools:
-        yield _part({"content": "", "tool_calls": [{"function": {"name": use.name, "arguments": use.input}}]})
+        yield _part({"tool_calls": [{"function": {"name": use.name, "arguments": use.input}}]})
     counts = {"prompt_eval_count": USAGE["read"], "eval_count": USAGE["written"], "total_duration": 5_000_000}
     yield _part({"content": ""}, done=True, done_reason="stop", **counts)
 

@@ -1,5 +1,7 @@
 """What a model cost is kept with the run, and shown where people look."""
 
+import time
+
 import pytest
 from django.test import Client
 
@@ -120,3 +122,24 @@ def test_those_who_do_not_see_every_call_see_no_figures_of_models(model, alice, 
     client = Client()
     client.force_login(rita)
     assert 'id="models"' not in client.get("/insights/").content.decode()
+
+
+def test_the_time_of_tools_and_of_people_is_not_the_models(model, alice, rita, add_tool):
+    def ponder() -> str:
+        """Takes its time."""
+        time.sleep(0.4)
+        return "done"
+
+    add_tool(ponder, effect="ask")
+    model.play([Use("ponder", {}), Spends(10, 3)], ["Done.", Spends(14, 1)])
+    session = chat(alice)
+    approve(pending(session), rita)
+    work()
+    assert 0 <= last_run(session).model_ms < 400
+
+
+def test_a_server_that_talks_nonsense_breaks_no_run(model, alice):
+    model.play(["Hello.", Spends(10**30, -5)])
+    run = last_run(chat(alice))
+    assert run.status == RunStatus.DONE
+    assert (run.input_tokens, run.output_tokens) == (10**9, 0)

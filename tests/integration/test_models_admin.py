@@ -206,3 +206,12 @@ def test_only_a_post_with_a_token_asks(office, admin, sent):
 def test_the_button_stands_in_the_form(office, agent):
     html = office.get(reverse("admin:agents_agent_change", args=[agent.pk])).content.decode()
     assert f'formaction="{TEST}" formtarget="_blank" formnovalidate' in html
+
+
+def test_it_says_so_where_redis_is_away(office, settings, sent, tmp_path):
+    redis = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"unix://{tmp_path}/none"}
+    settings.CACHES = {**settings.CACHES, "shared": redis}
+    response = office.post(TEST, MODEL)
+    assert response.status_code == 503
+    assert "Redis does not answer" in response.content.decode()
+    assert not sent
