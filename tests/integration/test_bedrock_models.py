@@ -12,7 +12,6 @@ from tests.fakes.bedrock import BedrockServer, Reply, ToolUse, signature
 
 AWS_NAMES = [name for name in os.environ if name.startswith("AWS_")]
 CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"
-ARN = f"arn:aws:bedrock:eu-central-1:111122223333:inference-profile/eu.{CLAUDE}"
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +53,6 @@ def sent(request, place):
     return [block for block in request.body["messages"][place]["content"] if "cachePoint" not in block]
 
 
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("streaming", [True, False])
 def test_signed_and_hidden_thinking_go_back_unchanged_after_a_pause(serve, alice, rita, streaming):
     thought = "Ought I?\n\t\u2028 “Yes” \x00 \U0001f680 "
@@ -78,7 +76,6 @@ def test_signed_and_hidden_thinking_go_back_unchanged_after_a_pause(serve, alice
     assert [next(iter(block)) for block in sent(second, 1)[2:]] == ["text", "toolUse"]
 
 
-@pytest.mark.django_db(transaction=True)
 def test_the_chat_leaves_thinking_out(serve, alice, client):
     serve(Reply("It is sunny.", thinking="The user wants <b>weather</b>."), thinking={"type": "adaptive"})
     session = chat(alice)
@@ -88,7 +85,6 @@ def test_the_chat_leaves_thinking_out(serve, alice, client):
     assert "The user wants" not in html
 
 
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("untraced", [False, True])
 def test_a_guardrail_that_blocks_says_so(serve, alice, client, untraced):
     blocked = Reply("Sorry, we do not talk about that.", guardrail="BLOCKED", untraced=untraced)
@@ -106,7 +102,6 @@ def test_a_guardrail_that_blocks_says_so(serve, alice, client, untraced):
     assert f"/chat/{session.pk}/messages/1/edit" in html, "it can be written differently"
 
 
-@pytest.mark.django_db(transaction=True)
 def test_a_call_beside_a_guardrails_block_is_never_asked_for(serve, alice):
     serve(
         Reply("No.", [ToolUse("send_email", MAIL)], guardrail="BLOCKED"),
@@ -118,7 +113,6 @@ def test_a_call_beside_a_guardrails_block_is_never_asked_for(serve, alice):
     assert last_run(session).error_code == "guardrail"
 
 
-@pytest.mark.django_db(transaction=True)
 def test_what_a_guardrail_only_masked_is_an_answer(serve, alice):
     serve(Reply("Call {PHONE}.", guardrail="ANONYMIZED"), guardrail_id="g", guardrail_version="DRAFT")
     session = chat(alice)
@@ -126,7 +120,6 @@ def test_what_a_guardrail_only_masked_is_an_answer(serve, alice):
     assert list(session.messages.order_by("seq"))[-1].text == "Call {PHONE}."
 
 
-@pytest.mark.django_db(transaction=True)
 def test_it_marks_what_is_to_be_cached_and_counts_it(serve, alice):
     usage = {"inputTokens": 20, "outputTokens": 5, "totalTokens": 1300}
     usage |= {"cacheReadInputTokens": 1200, "cacheWriteInputTokens": 75}
@@ -141,48 +134,20 @@ def test_it_marks_what_is_to_be_cached_and_counts_it(serve, alice):
 
 
 # --- Places ------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    ("model_id", "region"),
-    [
-        (f"us.{CLAUDE}", "eu-central-1"),
-        (f"eu.{CLAUDE}", "us-east-1"),
-        (f"apac.{CLAUDE}", "eu-west-1"),
-        (f"us.{CLAUDE}", "us-gov-west-1"),
-        (f"us-gov.{CLAUDE}", "us-east-1"),
-        (ARN, "us-east-1"),
-    ],
-)
-def test_a_model_of_another_region_is_a_problem(serve, model_id, region):
+def test_a_model_of_another_region_is_a_problem(serve, monkeypatch):
+    """Where the region is the agent's own, or AWS itself is asked; another server does not care."""
     serve()
-    with pytest.raises(ModelProblem, match=region) as caught:
-        providers.build("bedrock", model_id, {"region": region})
+    with pytest.raises(ModelProblem, match="the region is eu-central-1"):
+        providers.build("bedrock", f"us.{CLAUDE}", {"region": "eu-central-1"})
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    assert providers.build("bedrock", f"us.{CLAUDE}")
+    providers.forget()
+    monkeypatch.delenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME")
+    with pytest.raises(ModelProblem, match="the region is eu-central-1") as caught:
+        providers.build("bedrock", f"us.{CLAUDE}")
     assert caught.value.code == "wrong_region"
 
 
-@pytest.mark.parametrize(
-    ("model_id", "region"),
-    [
-        (f"us.{CLAUDE}", "us-west-2"),
-        (f"us.{CLAUDE}", "ca-central-1"),
-        (f"global.{CLAUDE}", "eu-west-1"),
-        (f"jp.{CLAUDE}", "ap-northeast-1"),
-        (CLAUDE, "eu-west-1"),
-        ("eu-profile-0123456789", "us-east-1"),
-        (ARN, "eu-central-1"),
-    ],
-)
-def test_a_model_of_its_own_region_is_none(serve, model_id, region):
-    serve()
-    assert providers.build("bedrock", model_id, {"region": region})
-
-
-def test_an_arn_of_something_else_is_a_problem(serve):
-    serve()
-    with pytest.raises(ModelProblem, match="not one of Amazon Bedrock"):
-        providers.build("bedrock", "arn:aws:s3:::bucket", {})
-
-
-@pytest.mark.django_db(transaction=True)
 def test_it_takes_the_region_and_the_credentials_of_a_profile(serve, alice, monkeypatch, tmp_path):
     server = serve("Hello.", profile="team-a")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
@@ -201,35 +166,3 @@ def test_a_missing_profile_is_named(serve):
     with pytest.raises(ModelProblem, match="no AWS profile “nobody”") as caught:
         providers.build("bedrock", CLAUDE, {"profile": "nobody"})
     assert caught.value.code == "missing_credentials"
-
-
-# --- What does not go together -----------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    ("parameters", "words"),
-    [
-        (
-            {"thinking": {"budget_tokens": 2000}, "temperature": 0.2},
-            "temperature and thinking do not go together",
-        ),
-        ({"thinking": {"budget_tokens": 2000}, "top_p": 0.5}, "top_p has to be 0.95 or more"),
-        ({"thinking": {"budget_tokens": 2000}, "max_tokens": 2000}, "more max_tokens or a smaller budget"),
-        ({"thinking": {"budget_tokens": 100}}, "thinking.budget_tokens"),
-        ({"thinking": {}}, "thinking needs budget_tokens"),
-        ({"thinking": {"type": "adaptive", "budget_tokens": 2000}}, "takes no budget_tokens"),
-        (
-            {"thinking": {"budget_tokens": 2000}, "additional_request_fields": {"top_k": 5}},
-            "top_k and thinking",
-        ),
-        ({"additional_request_fields": {"thinking": {}}}, "a parameter of its own"),
-        ({"guardrail_id": "g"}, "needs both guardrail_id and guardrail_version"),
-        ({"guardrail_version": "1"}, "needs both guardrail_id and guardrail_version"),
-        ({"guardrail_trace": "enabled"}, "there is no guardrail"),
-        ({"cache": "2h"}, "cache"),
-        ({"profile": "a b"}, "profile"),
-        ({"aws_secret_access_key": "x"}, "Keys stand in the environment"),
-    ],
-)
-def test_it_refuses_what_does_not_go_together(parameters, words):
-    with pytest.raises(ModelProblem, match=words) as caught:
-        providers.build("bedrock", CLAUDE, parameters)
-    assert caught.value.code == "bad_parameters"

@@ -13,7 +13,7 @@ from tests.desk import MAIL, chat
 from tests.fakes.bedrock import BedrockServer, Failure, Reply, ToolUse
 
 # botocore leaves the connection of a broken stream to the garbage collector, which then warns of it.
-pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"), pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 AWS_NAMES = [name for name in os.environ if name.startswith("AWS_")]
 OTHER = {**MAIL, "to": "ops@example.com"}

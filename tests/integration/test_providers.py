@@ -109,7 +109,6 @@ def use_provider(agent, provider):
     agent.save()
 
 
-@pytest.mark.django_db(transaction=True)
 def test_a_run_pauses_and_resumes_the_same_call(serve, provider, agent, alice, rita, mailoutbox):
     use_provider(agent, provider)
     server = serve(Answer("I will write.", [ToolUse("send_email", MAIL)]), "It is sent.")
@@ -134,7 +133,6 @@ def test_a_run_pauses_and_resumes_the_same_call(serve, provider, agent, alice, r
     assert run.model_ms > 0
 
 
-@pytest.mark.django_db(transaction=True)
 def test_ids_that_come_again_in_the_next_turn_do_no_harm(serve, agent, alice):
     use_provider(agent, "openai")
     weather = Answer(tools=[ToolUse("get_weather", {"city": "Brno"})])
@@ -144,7 +142,6 @@ def test_ids_that_come_again_in_the_next_turn_do_no_harm(serve, agent, alice):
     assert statuses(session) == [Status.SUCCEEDED, Status.SUCCEEDED]
 
 
-@pytest.mark.django_db(transaction=True)
 def test_signed_thinking_goes_back_unchanged_after_a_pause(serve, agent, alice, rita):
     use_provider(agent, "anthropic")
     agent.parameters = {"thinking": {"budget_tokens": 1024}, "max_tokens": 4000}
@@ -159,7 +156,6 @@ def test_signed_thinking_goes_back_unchanged_after_a_pause(serve, agent, alice, 
     assert block == {"type": "thinking", "thinking": thought, "signature": signature(thought)}
 
 
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("later", ["openai", "ollama"])
 def test_a_chat_with_thinking_in_it_goes_on_with_another_provider(serve, agent, alice, later):
     use_provider(agent, "anthropic")
@@ -306,7 +302,6 @@ async def test_an_agent_without_tools_is_asked_as_well(serve, provider):
     assert text_of(await events_of(built(provider), tools=())) == "yes"
 
 
-@pytest.mark.django_db(transaction=True)
 def test_malformed_arguments_are_given_back_to_the_model(serve, provider, agent, alice):
     use_provider(agent, provider)
     cut = '{"to": "dev@example.com", "subj' if provider != "ollama" else {"to": "dev@example.com"}
@@ -321,7 +316,6 @@ async def test_arguments_that_its_client_cannot_read_are_a_problem(serve):
     assert (await problem_of(built("anthropic"))).code == "stream_broken"
 
 
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("provider", ["openai", "ollama"])
 def test_half_a_character_in_an_argument_does_not_end_the_chat(serve, provider, agent, alice):
     use_provider(agent, provider)
