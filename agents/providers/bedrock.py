@@ -59,7 +59,7 @@ def guarded(said: str) -> ModelProblem:
     return ModelProblem(
         "guardrail",
         f"A guardrail stopped this: something in your message, or in the answer to it, is not allowed here.{quoted} "
-        "Please write your message differently, or start a new chat.",
+        "Please write your message differently (Edit), or start a new chat.",
     )
 
 

@@ -12,15 +12,21 @@ def read(name: str) -> str:
     """The key; empty where there is none.
 
     Raises:
-        ModelProblem: it stands in two places, or its file cannot be read.
+        ModelProblem: it stands in two places, its file cannot be read, or it is none.
     """
     text, file = os.environ.get(name, "").strip(), os.environ.get(f"{name}_FILE", "")
     if text and file:
         raise _problem(f"{name} and {name}_FILE are both set. Ask an administrator to keep one of them.")
-    if not file:
-        return text
+    if file:
+        text = _in_file(name, Path(file))
+    if not all("!" <= character <= "~" for character in text):
+        raise _problem(f"{name} has characters that no key has. Ask an administrator to set it anew.")
+    return text
+
+
+def _in_file(name: str, file: Path) -> str:
     try:
-        return Path(file).read_text().strip()
+        return file.read_text().strip()
     except (OSError, ValueError):
         raise _problem(
             f"The file that {name}_FILE names cannot be read. Ask an administrator to look."

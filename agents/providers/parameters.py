@@ -37,6 +37,32 @@ def _address(text: str) -> str:
     return text.rstrip("/")
 
 
+# What would take the place of what Nod sends; tools that the provider runs by itself would pass every policy by.
+NODS_OWN = frozenset(
+    (
+        "container",
+        "functions",
+        "function_call",
+        "mcp_servers",
+        "messages",
+        "model",
+        "plugins",
+        "stream",
+        "stream_options",
+    )
+    + ("system", "tool_choice", "tool_config", "toolConfig", "tools", "web_search_options")
+)
+
+
+def _further(fields: dict[str, Any]) -> dict[str, Any]:
+    if taken := sorted(NODS_OWN & fields.keys()):
+        raise ValueError(
+            f"should leave out {', '.join(taken)}: what a model is asked, and with which tools, is Nod's to say"
+        )
+    return fields
+
+
+Further = Annotated[dict[str, Any], AfterValidator(_further)]
 Address = Annotated[str, AfterValidator(_address)]
 
 
@@ -114,7 +140,7 @@ class Bedrock(Claude):
     guardrail_trace: Literal["enabled", "disabled", "enabled_full"] | None = None
     guardrail_latest_message: bool | None = None
     service_tier: str | None = None
-    additional_request_fields: dict[str, Any] | None = None
+    additional_request_fields: Further | None = None
 
     @model_validator(mode="after")
     def _whole_guardrail(self) -> Self:
@@ -155,7 +181,7 @@ class OpenAI(Remote):
     stop_sequences: list[str] | None = None
     reasoning_effort: Annotated[str, Field(pattern=r"^[a-z]{1,20}$")] | None = None
     streaming: bool | None = None
-    additional_request_fields: dict[str, Any] | None = None
+    additional_request_fields: Further | None = None
 
     @model_validator(mode="after")
     def _one_limit(self) -> Self:

@@ -67,6 +67,8 @@ async def _read(events: AsyncIterator[Event], queue: asyncio.Queue[Event]) -> No
 
 async def _next(queue: asyncio.Queue[Event], cancel: threading.Event | None) -> Event:
     while not (cancel and cancel.is_set()):
+        if not queue.empty():
+            return queue.get_nowait()
         with contextlib.suppress(TimeoutError):
             return await asyncio.wait_for(queue.get(), LOOK_EVERY)
     return END

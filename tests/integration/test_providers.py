@@ -284,6 +284,14 @@ async def test_a_key_may_stand_in_a_file(serve, monkeypatch, tmp_path, provider)
         built(provider)
 
 
+def test_what_is_no_key_is_not_sent(monkeypatch):
+    for wrong in ("sk two", "sk\nX-Header: 1", "schlüssel"):
+        monkeypatch.setenv("OPENAI_API_KEY", wrong)
+        with pytest.raises(ModelProblem, match="characters that no key has") as caught:
+            built("openai")
+        assert wrong not in caught.value.message
+
+
 async def test_a_key_goes_to_no_server_that_an_agent_names(serve, monkeypatch):
     """Whoever may set base_url or host must not be able to read the keys of the workers by it."""
     serve("never")

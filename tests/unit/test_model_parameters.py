@@ -96,6 +96,8 @@ def test_it_takes_thinking_of_both_kinds(provider):
     [
         ("openai", {"max_tokens": 5, "max_completion_tokens": 5}),
         ("openai", {"base_url": "ftp://example.com"}),
+        ("openai", {"additional_request_fields": {"web_search_options": {}}}),
+        ("bedrock", {"additional_request_fields": {"tools": [{"type": "bash"}]}}),
         ("openai", {"base_url": "https://example.com/v1?key=1"}),
         ("openai", {"base_url": "https://[::1/v1"}),
         ("ollama", {"host": "localhost"}),
