@@ -41,6 +41,7 @@ def advance(run_id: str) -> None:
         async_to_sync(_drive)(run)
     except LostClaim:
         logger.debug("run %s was stopped or taken over", run.pk)
+        _keep_cost(run)
     except DatabaseError as error:
         logger.error("run %s: %s: %s; it is tried again", run.pk, type(error).__name__, _line(error))
         _release(run, error)
@@ -64,6 +65,11 @@ def _release(run: Run, error: DatabaseError) -> None:
     with contextlib.suppress(DatabaseError):
         connection.close()
         runs.release(run, counted=misfit, at_once=misfit or outage)
+
+
+def _keep_cost(run: Run) -> None:
+    with contextlib.suppress(DatabaseError):  # figures: nothing depends on them
+        runs.keep_cost(run)
 
 
 def _line(error: Exception) -> str:
@@ -119,6 +125,8 @@ async def _play(run: Run, gate: LedgerGate, job: port.Job, stream: port.Events) 
             match event:
                 case port.Text(text):
                     await draft.add(text)
+                case port.Used():
+                    _count(run, event)
                 case port.Said(message):
                     await draft.clear()
                     gate.hear(message)
@@ -131,6 +139,15 @@ async def _play(run: Run, gate: LedgerGate, job: port.Job, stream: port.Events) 
         raise gate.lost
     if handed_over:
         await sync_to_async(_end)(gate, job, port.Finished(job.state))
+
+
+def _count(run: Run, used: port.Used) -> None:
+    """What one question to the model cost; it is stored with the run's next durable step."""
+    run.input_tokens += used.input_tokens
+    run.output_tokens += used.output_tokens
+    run.cache_read_tokens += used.cache_read_tokens
+    run.cache_write_tokens += used.cache_write_tokens
+    run.model_ms += used.milliseconds
 
 
 def _end(gate: LedgerGate, job: port.Job, event: port.Event) -> None:

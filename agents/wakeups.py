@@ -24,18 +24,18 @@ class Waker:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._broken = False
-        self._ids: queue.Queue[str] = queue.Queue(MOST)
+        self._ids: queue.Queue[tuple[str, str]] = queue.Queue(MOST)
         threading.Thread(target=self._work, name="nod-wakeups", daemon=True).start()
 
-    def wake(self, run_id: str) -> None:
+    def send(self, some_id: str, task: str) -> None:
         with contextlib.suppress(queue.Full):
-            self._ids.put_nowait(run_id)
+            self._ids.put_nowait((some_id, task))
 
     def _work(self) -> None:
         while True:
-            run_id = self._ids.get()
+            some_id, task = self._ids.get()
             try:
-                current_app.send_task("agents.tasks.advance", (run_id,), ignore_result=True)
+                current_app.send_task(task, (some_id,), ignore_result=True)
                 self._broken = False
             except Exception as error:  # whatever the broker's client raises; the thread must live on
                 if not self._broken:
@@ -48,9 +48,14 @@ _current: Waker | None = None
 
 
 def wake(run_id: str) -> None:
+    """Have a worker take a run."""
+    send(run_id, "agents.tasks.advance")
+
+
+def send(some_id: str, task: str) -> None:
     """Hand one id on and return; a forked child gets a thread of its own."""
     global _current
     with _lock:
         if _current is None or _current.pid != os.getpid():
             _current = Waker()
-    _current.wake(run_id)
+    _current.send(some_id, task)

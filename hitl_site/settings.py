@@ -188,6 +188,19 @@ CHANNEL_LAYERS = {
         "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": "nod"},
     }
 }
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "shared": {  # by all processes; what is in it may be lost at any time
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "nod",
+        "OPTIONS": {
+            "serializer": "hitl_site.cache.JSONSerializer",
+            "socket_timeout": 5,
+            "socket_connect_timeout": 2,
+        },
+    },
+}
 _BROKER = read.url(
     "CELERY_BROKER_URL", "", ("redis", "rediss", "redis+socket", "unix", "valkey", "amqp", "amqps")
 )

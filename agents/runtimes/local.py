@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import cache
@@ -27,7 +28,7 @@ from agents import providers
 from agents.definitions import definition
 from agents.gate import NodGate
 from agents.providers.problems import ModelProblem, explain
-from agents.runtimes import port
+from agents.runtimes import blobs, port
 from agents.runtimes.clocks import NEVER, Deadline
 from agents.runtimes.threads import in_thread
 from agents.tools.registry import (
@@ -44,6 +45,7 @@ logger = logging.getLogger("nod.runtime")
 
 SCHEMA = 1
 """Of what a paused session consists of; raised when an older worker could not resume it (tests/golden)."""
+MOST_TOKENS = 10**9  # of one question; more is no count but a server that talks nonsense
 NEWER = "This chat was paused by a newer version of Nod. Nothing was done. Start a new chat, or update Nod."
 STEP_LIMIT = "The agent took too many steps without coming to an end, and was stopped. Ask for less at once."
 
@@ -61,6 +63,7 @@ class LocalRuntime:
         if job.state.get("schema", SCHEMA) > SCHEMA:
             yield port.Failed("newer_session", NEWER)
             return
+        asked_at = time.monotonic()
         try:
             stream: Any = _agent(job, self._tools).stream_async(
                 None, limits={"turns": max(job.max_steps, 1)}, cancel_signal=job.cancel
@@ -70,8 +73,12 @@ class LocalRuntime:
                 async for event in stream:
                     if "data" in event:
                         yield port.Text(event["data"])
+                    elif "start_event_loop" in event:
+                        asked_at = time.monotonic()
+                    elif "metadata" in event.get("event", ()):
+                        yield _used(event["event"]["metadata"], asked_at)
                     elif "message" in event:
-                        yield port.Said({name: event["message"][name] for name in ("role", "content")})
+                        yield port.Said(blobs.as_json(event["message"]))
                     elif "result" in event:
                         yield _end(event["result"], job, self._tools)
         except Exception as error:  # every way in which a model can fail becomes a sentence for the user
@@ -88,6 +95,22 @@ class LocalRuntime:
 @cache
 def version(package: str) -> str:
     return metadata.version(package)
+
+
+def _used(told: Any, asked_at: float) -> port.Used:
+    """What the model says that it read and wrote; how long it took by this clock, since not every provider tells."""
+    usage = told.get("usage", {})
+
+    def tokens(name: str) -> int:
+        return min(max(0, int(usage.get(name) or 0)), MOST_TOKENS)
+
+    return port.Used(
+        input_tokens=tokens("inputTokens"),
+        output_tokens=tokens("outputTokens"),
+        cache_read_tokens=tokens("cacheReadInputTokens"),
+        cache_write_tokens=tokens("cacheWriteInputTokens"),
+        milliseconds=round(1000 * (time.monotonic() - asked_at)),
+    )
 
 
 def _end(result: Any, job: port.Job, tools: Mapping[str, Tool]) -> port.Event:
@@ -110,7 +133,7 @@ def _state(job: port.Job, tools: Mapping[str, Tool]) -> dict[str, Any]:
 def _agent(job: port.Job, tools: Mapping[str, Tool]) -> Agent:
     agent = Agent(
         model=providers.build(job.provider, job.model_id, job.parameters),
-        messages=job.messages,  # type: ignore[arg-type]
+        messages=[blobs.from_json(message) for message in job.messages],  # type: ignore[misc]
         tools=[LocalTool(tool) for name, tool in tools.items() if name in job.tools],
         system_prompt=job.system_prompt or None,
         callback_handler=None,
