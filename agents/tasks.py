@@ -2,10 +2,16 @@
 
 from celery import shared_task
 
-from agents import driver
+from agents import asking, driver
 
 
 @shared_task(name="agents.tasks.advance")
 def advance(run_id: str) -> None:
     """Take a run and drive it to its end or its next pause."""
     driver.advance(run_id)
+
+
+@shared_task(name="agents.tasks.ask")
+def ask(call_id: str) -> None:
+    """Give a pending call to the operator's hook."""
+    asking.begin(call_id)
