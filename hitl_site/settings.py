@@ -37,6 +37,7 @@ NOD_MODEL_ID = read.value(env.str, "NOD_MODEL_ID", "", "")
 NOD_ASK = read.value(env.str, "NOD_ASK", "", "")
 NOD_EVALUATE = read.value(env.str, "NOD_EVALUATE", "", "")
 NOD_EVALUATE_TRUST = read.value(env.str, "NOD_EVALUATE_TRUST", "", "")
+NOD_TOKEN = read.value(env.str, "NOD_TOKEN", "", "")  # who talks in `manage.py chat`, instead of a password
 NOD_ASK_TIMEOUT = timedelta(seconds=read.number("NOD_ASK_TIMEOUT", 300, "Give seconds, such as 300."))
 
 # --- Django -------------------------------------------------------------------------------------------
