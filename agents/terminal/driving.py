@@ -70,7 +70,8 @@ class Follower:
                     self._run.refresh_from_db()
                     continue
             self._read()
-            time.sleep(LOOK_EVERY)  # the database is asked, since it alone knows
+            if self._run.status == RunStatus.RUNNING:
+                time.sleep(LOOK_EVERY)  # the database is asked, since it alone knows
         self._read()
         self._transcript.end()
 
@@ -83,10 +84,13 @@ class Follower:
         """What a worker has left since the last look."""
         self._run.refresh_from_db()
         rows = Message.objects.filter(session=self._run.session_id, seq__gt=self._shown, superseded=False)
-        for row in rows.order_by("seq"):
+        new = list(rows.order_by("seq"))
+        for row in new:
             self._transcript.said({"role": row.role, "content": row.content})
             self._shown = row.seq
-        if self._run.status == RunStatus.RUNNING:
+        if (
+            not new and self._run.status == RunStatus.RUNNING
+        ):  # else the draft may be of a row that has just come
             self._transcript.draft(self._run.draft)
 
     def _last(self) -> int:

@@ -60,6 +60,10 @@ class Screen:
         )
         self._write(odd)
 
+    def made_visible(self, text: str) -> None:
+        """What `visible` gave: marked once is enough."""
+        self._write(text)
+
     def _styled(self, text: str, style: str) -> str:
         return f"\033[{STYLES[style]}m{text}\033[0m" if self._colour and style and text else text
 
@@ -144,7 +148,7 @@ class Flow:
         self._blank = ""
         if width and self._at + needs > width:  # longer than a line
             lines = wrapped(visible(word), width, " " * self._at, self._indent)
-            self._screen.raw("\n".join(lines)[self._at :])
+            self._screen.made_visible("\n".join(lines)[self._at :])
             self._at = columns(lines[-1])
         else:
             self._screen.raw(word)

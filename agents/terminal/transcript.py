@@ -21,6 +21,7 @@ class Transcript:
         self._screen, self._tools = screen, tools
         self._flow = Flow(screen)
         self._written = ""  # of the message that is being written
+        self._said = ""  # the last message; its draft stays in its run for a while
         self._hushed = False
 
     def hear(self, event: port.Event) -> None:
@@ -33,13 +34,14 @@ class Transcript:
 
     def draft(self, text: str) -> None:
         """The message that is being written elsewhere, as far as it has come."""
-        if text.startswith(self._written):
+        if text.startswith(self._written) and not self._said.startswith(text):
             self._add(text[len(self._written) :])
 
     def said(self, message: dict[str, Any]) -> None:
         """A whole message; what of it was shown is not shown again."""
         if message["role"] == "assistant":
-            self._rest("".join(block["text"] for block in message["content"] if "text" in block))
+            self._said = "".join(block["text"] for block in message["content"] if "text" in block)
+            self._rest(self._said)
         self.end()
         for block in message["content"]:
             if "toolUse" in block and not self._hushed:
