@@ -184,7 +184,12 @@ def test_each_call_is_given_out_once(session, hook):
 
 def test_the_sweeper_finds_what_no_message_told_of(session, hook, monkeypatch):
     begun = []
-    monkeypatch.setattr(asking, "begin", lambda call_id: begun.append(call_id) or threading.current_thread())
+
+    def begin(call_id):
+        begun.append(call_id)
+        return threading.current_thread()
+
+    monkeypatch.setattr(asking, "begin", begin)
     assert asking.sweep() == 1
     assert begun == [str(pending(session).pk)]
 

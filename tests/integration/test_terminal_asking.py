@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import pwd
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -416,8 +417,13 @@ def carol(desk, settings):
 def test_others_do(carol):
     assert people.sign_in("carol", None, lambda prompt: "a good one").user == carol
     tried = []
+
+    def wrong(prompt):
+        tried.append(prompt)
+        return "nod"
+
     with pytest.raises(CommandError, match="not the password"):
-        people.sign_in("carol", None, lambda prompt: tried.append(prompt) or "nod")
+        people.sign_in("carol", None, wrong)
     assert tried == ["Password of carol: "] * people.TRIES
     assert kinds().count("person.sign_in_failed") == people.TRIES
 
@@ -446,9 +452,9 @@ def test_who_has_no_password_comes_with_a_token(carol, settings):
 
 
 def test_it_takes_the_name_of_the_system_account(alice, monkeypatch):
-    monkeypatch.setattr(people.pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name="alice"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name="alice"))
     assert people.sign_in("", None, no_password).user == alice
-    monkeypatch.setattr(people.pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name="www-data"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name="www-data"))
     assert people.sign_in("", lambda: "alice", no_password).user == alice
     with pytest.raises(CommandError, match="--as USER"):
         people.sign_in("", None, no_password)

@@ -21,7 +21,7 @@ HOSTILE = "a\x1b[2J\x07\x9b1m\u202eb\u200bс\r\x00\x7f\u2028\U000e0041"
 class Narrow(Screen):
     """So many columns, whatever the window."""
 
-    columns = 24  # type: ignore[assignment]
+    columns = 24
 
 
 def flowed(text, size=3):
