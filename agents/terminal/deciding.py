@@ -103,7 +103,11 @@ class Asking:
         return None
 
     def _approves(self, said: str) -> Choice | None:
-        choice = hooks.choice_of(said, trustable=self._trustable)
+        try:
+            choice = hooks.choice_of(said, trustable=self._trustable)
+        except Exception as error:  # whatever the operator's functions raise
+            self._screen.line(f"{type(error).__name__}: {error}. Nothing was decided.", "yellow")
+            return None
         if choice != Choice.DENY:
             return choice
         if answers.trusts(said) and not self._custom:

@@ -10,6 +10,7 @@ class Lines:
 
     def __init__(self) -> None:
         readline.set_auto_history(False)
+        readline.parse_and_bind("tab: self-insert")  # else it completes names of files
         self._kept = ""
 
     def keep(self, text: str) -> None:

@@ -68,8 +68,10 @@ class Screen:
         return f"\033[{STYLES[style]}m{text}\033[0m" if self._colour and style and text else text
 
     def _write(self, text: str) -> None:
-        self._out.write(text)
-        self._out.flush()
+        """Where nobody reads any more, the agent goes on all the same."""
+        with suppress(OSError):
+            self._out.write(text)
+            self._out.flush()
 
     # --- In --------------------------------------------------------------------------------------------
     def ask(self, prompt: str, *, fresh: bool = False) -> str:

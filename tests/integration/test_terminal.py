@@ -42,9 +42,9 @@ from agents.actions import conversations
 session = conversations.open_with(User.objects.get(username="bob"), "assistant", "email dev@example.com about {EVIL}")
 result = str(session.pk)
 """
-SLOWLY = """
+PACE = """
 from agents.models import Agent
-Agent.objects.update(parameters={"delay_ms": 400})
+Agent.objects.update(parameters={"delay_ms": MS})
 """
 
 
@@ -59,6 +59,13 @@ def desk(system):
     with beside(system) as found:
         found.do(MINE)
         yield found
+
+
+@pytest.fixture
+def slowly(desk):
+    """slowly(): from here on the model takes its time, until the test ends."""
+    yield lambda: desk.do(PACE.replace("MS", "400"))
+    desk.do(PACE.replace("MS", "0"))
 
 
 def calls(desk, who):
@@ -93,7 +100,13 @@ def test_it_asks_inline(system, desk):
         chat.expect("alice> ")
         assert system.mails() == []
 
-        chat.type("email dev@example.com about the party")
+        chat.type(
+            "email dev@example.com about the party\ny\nt\ny"
+        )  # typed ahead: no answer to what is asked later
+        chat.expect("(y/n/t, ? for help): ")
+        chat.press("\xff\x1b[A")  # no text, and the key for what was typed before
+        chat.type("")
+        chat.expect("Nothing was decided")
         chat.expect("(y/n/t, ? for help): ")
         chat.type("y")
         chat.expect("Approved.")
@@ -131,7 +144,7 @@ def test_it_asks_inline(system, desk):
     ]
 
 
-def test_it_goes_on_where_it_was_left(system, desk):
+def test_it_goes_on_where_it_was_left(system, desk, slowly):
     """What waits for a worker is taken up; what is hostile in it steers nothing; no answer approves nothing."""
     session = desk.do(POSTED)
     with terminal(system.env, "--as", "bob", "--resume", session, columns=60) as chat:
@@ -154,7 +167,7 @@ def test_it_goes_on_where_it_was_left(system, desk):
         chat.expect("Approved.")
         chat.expect("✗ send_email: The tool failed: The address and the subject have to be one line each.")
         chat.expect("bob> ")
-        desk.do(SLOWLY)
+        slowly()
         chat.type("what is the weather in Brno?")
         chat.expect("  I ")
         chat.press(CTRL_C)

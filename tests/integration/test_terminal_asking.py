@@ -245,6 +245,12 @@ def test_evaluate_says_what_approves(asked, typist, settings):
     assert typist.asked == ["(n, or what Nod was set up to take for a yes; ? for help): "] * 3
 
 
+def test_an_evaluate_that_fails_decides_nothing(asked, typist, settings):
+    settings.NOD_EVALUATE = "tests.operator_hooks.fails"
+    assert left(asked, "y").status == Status.PENDING
+    assert "ValueError: no ‹U+001B›[31msuch‹U+001B›[0m thing. Nothing was decided." in typist.seen
+
+
 # --- Waiting -----------------------------------------------------------------------------------------------
 @pytest.fixture
 def waiting(model, alice, typist, settings, monkeypatch):

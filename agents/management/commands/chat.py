@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from argparse import ArgumentParser
+from io import TextIOWrapper
 from typing import Any
 
 import redis
@@ -18,7 +19,7 @@ from agents import wakeups
 from agents.terminal.chat import Chat, agent_named, input_lines, session_of
 from agents.terminal.lines import Lines
 from agents.terminal.person import sign_in
-from agents.terminal.screen import Screen
+from agents.terminal.screen import Leave, Screen
 from approvals.visible import one_line, visible
 
 ALONE = "Nod's other processes do not run: nobody sees this live, and nobody else decides until they do."
@@ -45,6 +46,8 @@ class Command(BaseCommand):
         try:
             with wakeups.kept():
                 sys.exit(self._chat(user, agent, resume))
+        except Leave:
+            raise CommandError("Nobody signed in.") from None
         except DatabaseError as error:
             raise CommandError(
                 f"The database does not answer ({one_line(str(error))}). Is it there, and migrated? "
@@ -69,8 +72,9 @@ class Command(BaseCommand):
 
 
 def _screen(lines: Lines | None) -> Screen:
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a terminal may know fewer characters
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, TextIOWrapper):  # a terminal may know fewer characters, or send what is none
+            stream.reconfigure(errors=errors)
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
     terminal = sys.stdout.isatty()
     return Screen(sys.stdout, lines.read if lines else None, colour=terminal and not plain, wide=terminal)
