@@ -50,8 +50,8 @@ class Command(BaseCommand):
             raise CommandError("Nobody signed in.") from None
         except DatabaseError as error:
             raise CommandError(
-                f"The database does not answer ({one_line(str(error))}). Is it there, and migrated? "
-                "Nothing is lost: come back with --resume."
+                f"The database is not usable ({one_line(str(error))}). Is it there, and migrated (manage.py migrate)? "
+                "What was stored is not lost: come back with --resume."
             ) from None
 
     def _chat(self, user: str, slug: str, resume: str | None) -> int:
