@@ -9,7 +9,7 @@ UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 \
 unexport PYTHONDONTWRITEBYTECODE
 
 # Those that start a Nod or a server of their own, and those about pages, sockets, files and words.
-OWN_SERVERS := processes up bedrock bedrock_journey postgres sso terminal
+OWN_SERVERS := processes up agentcore bedrock bedrock_journey postgres sso terminal
 PAGES := addresses admin api because card_pages chat_attachments chat_deciding chat_editing chat_pages chat_questions chat_sessions \
 	chat_streaming clocks commands context edit_pages golden handlers health history hooks hub leaving_out much notice_pages people policy_files \
 	policy_pages queue_pages quorum_model roles seed_semantics sockets terminal_asking web_push
@@ -90,10 +90,11 @@ mutants: export DEBUG = 1
 mutants: .venv/requirements-dev.stamp ## take each promise out of the code in turn: do the tests notice? (20 minutes)
 	@$(PYTHON) -m tests.mutants
 
-lock: ## turn requirements*.in into requirements*.txt (needs uv)
+lock: ## turn requirements*.in into requirements*.txt, hosted's too (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }
 	$(UV_COMPILE) requirements.in --output-file requirements.txt
 	$(UV_COMPILE) requirements-dev.in --output-file requirements-dev.txt
+	$(UV_COMPILE) hosted/requirements.in --output-file hosted/requirements.txt
 
 clean: ## remove .venv and caches; the data in var/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

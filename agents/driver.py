@@ -107,6 +107,8 @@ def _prepare(run: Run) -> tuple[LedgerGate, port.Job, bool]:
         tools=names,
         max_steps=agent.max_steps - run.steps + resuming,  # the calls of the last answer are no step
         gate=gate,
+        runtime_arn=agent.runtime_arn,
+        runtime_qualifier=agent.runtime_qualifier,
     )
     return gate, job, resuming
 
@@ -159,6 +161,9 @@ def _end(gate: LedgerGate, job: port.Job, event: port.Event) -> None:
             gate.finish(state)
         case port.Failed(code, message):
             gate.fail(code, message)
+        case port.Later(code):
+            logger.warning("run %s: its runtime cannot go on now (%s); it is tried again", gate.run.pk, code)
+            runs.release(gate.run, counted=True, at_once=False)
 
 
 async def _keep(run: Run, job: port.Job) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import dj_email_url
 from csp.constants import NONCE, NONE, SELF
-from django.core.exceptions import ImproperlyConfigured
 
+from agents.email_url import SENDER, email_settings
 from agents.providers import available
 from hitl_site import env as read
 from hitl_site.embedded import socket_path
@@ -243,17 +243,9 @@ _EMAIL_URL = read.url("EMAIL_URL", "", tuple(dj_email_url.SCHEMES))
 EMAIL_FILE_PATH = str(OUTBOX_DIR)
 # Where Nod's own mails become files: not in the outbox, which shows those of the agents.
 NOTICES_DIR = None if _EMAIL_URL else DATA_DIR / "notices"
-DEFAULT_FROM_EMAIL = "nod@localhost"
+DEFAULT_FROM_EMAIL = SENDER
 if _EMAIL_URL:
-    try:
-        _email = dj_email_url.parse(_EMAIL_URL)
-    except (ValueError, KeyError):
-        raise ImproperlyConfigured(
-            "EMAIL_URL is not usable. It takes smtp://USER:PASSWORD@HOST:PORT, smtp+tls://…, file:///folder or "
-            "console://; leave it out for files under the data folder."
-        ) from None
-    vars().update({name: setting for name, setting in _email.items() if name.startswith("EMAIL_")})
-    DEFAULT_FROM_EMAIL = _email.get("DEFAULT_FROM_EMAIL") or DEFAULT_FROM_EMAIL
+    vars().update(email_settings(_EMAIL_URL, "leave it out for files under the data folder."))
 else:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import cache
 from importlib import metadata
@@ -24,7 +24,7 @@ from strands.types.events import ToolResultEvent
 from strands.types.tools import AgentTool
 
 from agents import providers
-from agents.actions.catalogue import definition
+from agents.definitions import definition
 from agents.gate import NodGate
 from agents.providers.problems import ModelProblem, explain
 from agents.runtimes import port
@@ -38,7 +38,7 @@ from agents.tools.registry import (
     idempotency_key_is,
     session_is,
 )
-from approvals.wording import edit_note
+from approvals.edited import edit_note
 
 logger = logging.getLogger("nod.runtime")
 
@@ -49,14 +49,20 @@ STEP_LIMIT = "The agent took too many steps without coming to an end, and was st
 
 
 class LocalRuntime:
-    """Runs Strands in this process. Keeps nothing between runs but built models."""
+    """Runs Strands in this process. Keeps nothing between runs but built models.
+
+    `tools`: those that there are, by name; all of this code base, if nothing is said.
+    """
+
+    def __init__(self, tools: Mapping[str, Tool] | None = None) -> None:
+        self._tools = catalogue() if tools is None else tools
 
     async def start(self, job: port.Job) -> port.Events:
         if job.state.get("schema", SCHEMA) > SCHEMA:
             yield port.Failed("newer_session", NEWER)
             return
         try:
-            stream: Any = _agent(job).stream_async(
+            stream: Any = _agent(job, self._tools).stream_async(
                 None, limits={"turns": max(job.max_steps, 1)}, cancel_signal=job.cancel
             )
             # closed here when the driver stops listening: the garbage collector would do it in another context
@@ -67,7 +73,7 @@ class LocalRuntime:
                     elif "message" in event:
                         yield port.Said({name: event["message"][name] for name in ("role", "content")})
                     elif "result" in event:
-                        yield _end(event["result"], job)
+                        yield _end(event["result"], job, self._tools)
         except Exception as error:  # every way in which a model can fail becomes a sentence for the user
             if job.gate.lost:
                 return  # it was the gate, not the model
@@ -84,28 +90,28 @@ def version(package: str) -> str:
     return metadata.version(package)
 
 
-def _end(result: Any, job: port.Job) -> port.Event:
+def _end(result: Any, job: port.Job, tools: Mapping[str, Tool]) -> port.Event:
     if result.stop_reason == "interrupt":
-        return port.Paused(_state(job))
+        return port.Paused(_state(job, tools))
     if result.stop_reason == "limit_turns":
         return port.Failed("step_limit", STEP_LIMIT)
-    return port.Finished(_state(job))
+    return port.Finished(_state(job, tools))
 
 
-def _state(job: port.Job) -> dict[str, Any]:
+def _state(job: port.Job, tools: Mapping[str, Tool]) -> dict[str, Any]:
     """What a later version has to know to go on: all else is in the messages and in the ledger."""
     return {
         "schema": SCHEMA,
         "strands": version("strands-agents"),
-        "tools": {name: definition(tool).hash for name, tool in catalogue().items() if name in job.tools},
+        "tools": {name: definition(tool).hash for name, tool in tools.items() if name in job.tools},
     }
 
 
-def _agent(job: port.Job) -> Agent:
+def _agent(job: port.Job, tools: Mapping[str, Tool]) -> Agent:
     agent = Agent(
         model=providers.build(job.provider, job.model_id, job.parameters),
         messages=job.messages,  # type: ignore[arg-type]
-        tools=[LocalTool(tool) for name, tool in catalogue().items() if name in job.tools],
+        tools=[LocalTool(tool) for name, tool in tools.items() if name in job.tools],
         system_prompt=job.system_prompt or None,
         callback_handler=None,
         conversation_manager=NullConversationManager(),  # the job holds the window already
