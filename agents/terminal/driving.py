@@ -15,6 +15,8 @@ from agents.terminal.transcript import Transcript
 
 LOOK_EVERY = 0.25  # seconds between two looks at a run that a worker has
 TRY_EVERY = 5.0  # seconds until a run is tried for whose worker has died
+PATIENCE = 3.0  # seconds without a word until it is said why
+ELSEWHERE = "Another process has this, or it is tried again in a moment. Ctrl-C stops it."
 WINDING_UP = 3.0  # seconds that a stopped agent gets, to record what it has done
 
 
@@ -60,7 +62,7 @@ class Follower:
         self._drive: Drive | None = None
 
     def follow(self) -> None:
-        tried = 0.0
+        tried, since, told = 0.0, time.monotonic(), False
         while self._run.status in (RunStatus.QUEUED, RunStatus.RUNNING):
             if self._run.status == RunStatus.QUEUED or time.monotonic() - tried > TRY_EVERY:
                 tried = time.monotonic()
@@ -68,8 +70,12 @@ class Follower:
                 if self._drive.wait():
                     self._shown = self._last()
                     self._run.refresh_from_db()
+                    since = time.monotonic()
                     continue
             self._read()
+            if not told and time.monotonic() - since > PATIENCE:
+                self._transcript.note(ELSEWHERE)
+                told = True
             if self._run.status == RunStatus.RUNNING:
                 time.sleep(LOOK_EVERY)  # the database is asked, since it alone knows
         self._read()

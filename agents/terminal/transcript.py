@@ -55,6 +55,11 @@ class Transcript:
             self._flow.end()
         self._written = ""
 
+    def note(self, text: str) -> None:
+        """A line of Nod's own in between, where no word is being written."""
+        if not self._written and not self._hushed:
+            self._screen.line(text, "dim")
+
     def hush(self) -> None:
         """It was stopped: whatever still comes is not shown."""
         self.end()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import threading
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from celery import current_app
 from django.contrib.auth.models import User
 
 from agents import asking, tasks, wakeups
@@ -217,6 +219,19 @@ def test_workers_hear_of_a_call_once_it_is_stored(transactional_db, model, alice
     model.play(asks())
     chat(alice)
     assert len(heard) == 1
+
+
+def test_its_message_names_a_task_that_there_is(monkeypatch):
+    sent: queue.Queue[tuple[str, tuple[str]]] = queue.Queue()
+    monkeypatch.setattr(current_app, "send_task", lambda name, ids, **options: sent.put((name, ids)))
+    wakeups.ask("a call")
+    wakeups.wake("a run")
+    with wakeups.kept():
+        wakeups.wake("a run that is taken here")
+        wakeups.ask("another call")
+    found = [sent.get(timeout=10) for _ in range(3)]
+    assert [ids for _, ids in found] == [("a call",), ("a run",), ("another call",)]
+    assert {name for name, _ in found} <= set(current_app.tasks)
 
 
 # --- evaluate, evaluate_trust ----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import io
 import logging
 import pwd
 import sys
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ from agents.states import RunStatus
 from agents.terminal import person as people
 from agents.terminal.chat import WAITS, Chat, agent_named, session_of
 from agents.terminal.deciding import Asking, mine
-from agents.terminal.driving import Follower
+from agents.terminal.driving import ELSEWHERE, Follower
 from agents.terminal.person import Person
 from agents.terminal.screen import Leave, Screen
 from agents.terminal.transcript import Transcript
@@ -257,7 +258,8 @@ def waiting(model, alice, typist, settings, monkeypatch):
     """waiting(session): its run is settled with alice at the terminal; she looks again at once."""
 
     def settle(session, decides=True, meanwhile=lambda: None):
-        monkeypatch.setattr("agents.terminal.waiting.time.sleep", lambda seconds: meanwhile())
+        clock = SimpleNamespace(sleep=lambda seconds: meanwhile())
+        monkeypatch.setattr("agents.terminal.waiting.time", clock)
         Waiting(typist.screen, Person(alice, decides), session, last_run(session)).settle()
 
     return settle
@@ -340,20 +342,21 @@ def test_it_shows_what_a_worker_was_faster_to_do(transactional_db, model, alice,
 
 def test_it_follows_a_run_that_a_worker_has(model, alice, typist, monkeypatch):
     run = claim(last_run(say(alice, "How is it?")))
-    Run.objects.update(draft="It is ")
     monkeypatch.setattr("agents.terminal.driving.Drive", None)  # nobody takes what another has
     monkeypatch.setattr("agents.terminal.driving.TRY_EVERY", float("inf"))
+    monkeypatch.setattr("agents.terminal.driving.PATIENCE", -1)
+    said = {"role": "assistant", "content": [{"text": "It is fine."}]}
 
-    def goes_on(seconds):
-        session = Session.objects.get()
-        conversations.append(
-            session, run, [{"role": "assistant", "content": [{"text": "It is fine."}]}], after=1
-        )
+    def ends():
+        conversations.append(run.session, run, [said], after=1)
         Run.objects.update(status=RunStatus.DONE, draft="")
 
-    monkeypatch.setattr("agents.terminal.driving.time.sleep", goes_on)
+    steps = [lambda: Run.objects.update(draft="It is "), ends]
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: steps.pop(0)())
+    monkeypatch.setattr("agents.terminal.driving.time", clock)
     Follower(run, Transcript(typist.screen, {})).follow()
-    assert typist.seen == "  It is fine.\n"
+    assert typist.seen == f"{ELSEWHERE}\n  It is fine.\n"
+    assert steps == []
 
 
 # --- The whole command, where nobody sits at it ----------------------------------------------------------
