@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
@@ -31,20 +32,25 @@ DELTA_EVERY = 0.04  # seconds between two pushes of text
 LOOK_EVERY = 1.0  # seconds until a worker notices that its run was stopped
 
 
-def advance(run_id: str) -> None:
-    """Take the run, if it is to be had, to its end or its next pause."""
+Listener: TypeAlias = Callable[[port.Event], None]
+"""Hears each event of a run as it comes, in the thread of the loop: no database there."""
+
+
+def advance(run_id: str, listen: Listener | None = None) -> bool:
+    """Take the run, if it is to be had, to its end or its next pause. Returns whether it was."""
     run = _claim(run_id)
     if run is None:
-        return
+        return False
     reach("claimed", str(run.session_id))
     try:
-        async_to_sync(_drive)(run)
+        async_to_sync(_drive)(run, listen)
     except LostClaim:
         logger.debug("run %s was stopped or taken over", run.pk)
         _keep_cost(run)
     except DatabaseError as error:
         logger.error("run %s: %s: %s; it is tried again", run.pk, type(error).__name__, _line(error))
         _release(run, error)
+    return True
 
 
 def _claim(run_id: str) -> Run | None:
@@ -76,13 +82,13 @@ def _line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-async def _drive(run: Run) -> None:
+async def _drive(run: Run, listen: Listener | None) -> None:
     gate, job, resuming = await sync_to_async(_prepare)(run)
     runtime = runtimes.build(run.session.agent.runtime)
     stream = runtime.resume(job) if resuming else runtime.start(job)
     watch = asyncio.create_task(_keep(run, job))
     try:
-        await _play(run, gate, job, stream)
+        await _play(run, gate, job, _heard(stream, listen) if listen else stream)
     finally:
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -114,6 +120,13 @@ def _prepare(run: Run) -> tuple[LedgerGate, port.Job, bool]:
 
 
 _TOOLS = Select(lambda: Tool.objects.filter(agents=Slot("agent")).order_by("name").values_list("name"))
+
+
+async def _heard(stream: port.Events, listen: Listener) -> port.Events:
+    async with contextlib.aclosing(stream):
+        async for event in stream:
+            listen(event)
+            yield event
 
 
 async def _play(run: Run, gate: LedgerGate, job: port.Job, stream: port.Events) -> None:

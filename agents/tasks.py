@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from agents import driver, trials
+from agents import asking, driver, trials
 
 
 @shared_task(name="agents.tasks.advance")
@@ -15,3 +15,9 @@ def advance(run_id: str) -> None:
 def try_model(trial_id: str) -> None:
     """Ask a model the question of a trial."""
     trials.answer(trial_id)
+
+
+@shared_task(name="agents.tasks.ask")
+def ask(call_id: str) -> None:
+    """Give a pending call to the operator's hook."""
+    asking.begin(call_id)

@@ -23,7 +23,6 @@ from approvals.fields import storable
 from approvals.presentation import mark
 
 QUESTION = "Reply with one short sentence: who are you?"
-TASK = "agents.tasks.try_model"
 WAITS = 60  # seconds for a worker to take it; later it would cost tokens that nobody asked for any more
 KEPT = 600  # seconds that the answer is there to be looked at
 PATIENCE = 90.0  # seconds for the whole answer
@@ -72,7 +71,7 @@ def ask(owner: User, provider: str, model_id: str, parameters: dict[str, Any]) -
     shared = caches["shared"]
     shared.set(_key(trial_id), asdict(Trial(owner.pk, model, time.time())), KEPT)
     shared.set(_key(trial_id, "question"), question, WAITS)
-    wakeups.send(trial_id, TASK)
+    wakeups.try_model(trial_id)
     return trial_id
 
 

@@ -33,6 +33,12 @@ REDIS_URL = read.url("REDIS_URL", "", ("redis", "rediss", "unix", "valkey")) or 
 REDIS_URL = REDIS_URL.replace("valkey://", "redis://")
 NOD_MODEL_PROVIDER = read.one_of("NOD_MODEL_PROVIDER", "demo", tuple(available()))
 NOD_MODEL_ID = read.value(env.str, "NOD_MODEL_ID", "", "")
+# The operator's own functions, as dotted paths (docs/terminal.md); looked for at every start, by hitl_site/checks.py.
+NOD_ASK = read.value(env.str, "NOD_ASK", "", "")
+NOD_EVALUATE = read.value(env.str, "NOD_EVALUATE", "", "")
+NOD_EVALUATE_TRUST = read.value(env.str, "NOD_EVALUATE_TRUST", "", "")
+NOD_TOKEN = read.value(env.str, "NOD_TOKEN", "", "")  # who talks in `manage.py chat`, instead of a password
+NOD_ASK_TIMEOUT = timedelta(seconds=read.number("NOD_ASK_TIMEOUT", 300, "Give seconds, such as 300."))
 
 # --- Django -------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
