@@ -1,0 +1,55 @@
+"""What a command prints while it works."""
+
+from __future__ import annotations
+
+import time
+from typing import TextIO
+
+WIDTH = 10
+
+
+class Progress:
+    """One line a step. What changes while one waits is rewritten in place on a terminal, else a line a change."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._live = stream.isatty()
+        self._open = False  # the cursor stands at the end of a line that will be rewritten
+        self._last = ""
+        self._since = 0.0
+
+    def step(self, what: str, text: str) -> None:
+        """A step that is done."""
+        self.close()
+        self._write(f"{what:<{WIDTH}}{text}\n")
+
+    def line(self, text: str = "") -> None:
+        self.close()
+        self._write(f"{text}\n")
+
+    def text(self, text: str) -> None:
+        """A piece of something longer."""
+        self.close()
+        self._write(text)
+
+    def waiting(self, what: str, text: str) -> None:
+        """How something stands that takes its time."""
+        changed = (what, text) != (self._last[:WIDTH].rstrip(), self._last[WIDTH:])
+        if changed and not self._last.startswith(f"{what:<{WIDTH}}"):
+            self._since = time.monotonic()
+        self._last = f"{what:<{WIDTH}}{text}"
+        if self._live:
+            self._write(f"\r\x1b[K{self._last} ({time.monotonic() - self._since:.0f} s)")
+            self._open = True
+        elif changed:
+            self._write(f"{self._last}\n")
+
+    def close(self) -> None:
+        """End a line that was being rewritten."""
+        if self._open:
+            self._write("\n")
+        self._open, self._last = False, ""
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
