@@ -6,9 +6,10 @@ import re
 import time
 from typing import Any
 
-from hitl_site.agentcore.calls import Call, check
+from hitl_site.agentcore.calls import Call, check, session
 from hitl_site.agentcore.trouble import Trouble
 
+ATTEMPTS = 5
 NOT_THERE = {"NoSuchEntity", "NoSuchBucket", "NoSuchKey", "ResourceNotFoundException"}
 CONTROL, RUNTIME = "bedrock-agentcore-control", "bedrock-agentcore"
 
@@ -63,9 +64,7 @@ class Aws:
 
     def partition(self) -> str:
         """aws, aws-cn or aws-us-gov."""
-        import botocore.session
-
-        found: str = botocore.session.get_session().get_partition_for_region(self.region)
+        found: str = session().get_partition_for_region(self.region)
         return found
 
     def _client(self, service: str) -> Any:
@@ -73,7 +72,7 @@ class Aws:
             if self._session is None:
                 import boto3
 
-                self._session = boto3.session.Session(region_name=self.region)
+                self._session = boto3.session.Session(region_name=self.region, botocore_session=session())
             self._clients[service] = self._session.client(service, config=_options(service))
         return self._clients[service]
 
@@ -86,17 +85,16 @@ def _options(service: str) -> Any:
     return Config(
         connect_timeout=10,
         read_timeout=900 if once else 60,
-        retries={"mode": "standard", "total_max_attempts": 1 if once else 5},
+        retries={"mode": "standard", "total_max_attempts": 1 if once else ATTEMPTS},
     )
 
 
 def default_region() -> str:
     """The region of the environment or the profile, if there is one."""
-    import boto3
     from botocore.exceptions import BotoCoreError
 
     try:
-        return boto3.session.Session().region_name or ""
+        return session().get_config_variable("region") or ""
     except BotoCoreError as error:
         raise Trouble(sentence(error)) from None
 

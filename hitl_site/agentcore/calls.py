@@ -39,9 +39,27 @@ def check(call: Call) -> None:
 
 @cache
 def _model(service: str) -> Any:
+    return session().get_service_model(service)
+
+
+def session() -> Any:
+    """A session of botocore; AWS's descriptions of its services, which are large, are read once a process."""
     import botocore.session
 
-    return botocore.session.get_session().get_service_model(service)
+    made = botocore.session.get_session()
+    made.register_component("data_loader", _loader(made))
+    return made
+
+
+@cache
+def _once(paths: str | None) -> Any:
+    from botocore.loaders import create_loader
+
+    return create_loader(paths)
+
+
+def _loader(made: Any) -> Any:
+    return _once(made.get_config_variable("data_path"))
 
 
 def _odd(value: Any, shape: Any, where: str) -> Iterator[str]:

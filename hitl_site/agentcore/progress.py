@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TextIO
+from collections.abc import Callable
 
 WIDTH = 10
 
@@ -11,9 +11,9 @@ WIDTH = 10
 class Progress:
     """One line a step. What changes while one waits is rewritten in place on a terminal, else a line a change."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._live = stream.isatty()
+    def __init__(self, write: Callable[[str], object], *, live: bool = False) -> None:
+        self._write = write
+        self._live = live
         self._open = False  # the cursor stands at the end of a line that will be rewritten
         self._last = ""
         self._since = 0.0
@@ -49,7 +49,3 @@ class Progress:
         if self._open:
             self._write("\n")
         self._open, self._last = False, ""
-
-    def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hitl_site.agentcore import runtime
+from hitl_site.agentcore import dry, runtime
 from hitl_site.agentcore.deployment import Deployment
 from hitl_site.agentcore.trouble import Trouble
 
@@ -10,13 +10,13 @@ from hitl_site.agentcore.trouble import Trouble
 def status(work: Deployment) -> None:
     """Print it; Trouble when it cannot be called."""
     found = runtime.find(work)
+    if work.aws.dry:
+        runtime.look_at_endpoint(work, work.created.runtime_id or f"{work.config.name}-{dry.ID}")
+        return
     if found is None:
         raise Trouble(
             f"{work.config.name} is not on AgentCore in {work.config.region}. Put it there: manage.py agentcore launch"
         )
-    if work.aws.dry:
-        runtime.look_at_endpoint(work, found["agentRuntimeId"])
-        return
     _print(work, found, "Runtime", found["agentRuntimeName"], f"version {found['agentRuntimeVersion']}")
     endpoint = runtime.look_at_endpoint(work, found["agentRuntimeId"])
     if endpoint is None:

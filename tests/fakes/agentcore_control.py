@@ -1,7 +1,7 @@
-"""A server that speaks the wire format of `bedrock-agentcore-control`, as far as a deployment goes, and streams an answer
-as `bedrock-agentcore` does. For what moto lacks: statuses that change, failures with a reason, endpoints, throttling.
+"""A server that speaks the wire format of `bedrock-agentcore-control`, as far as a deployment goes, and streams an
+answer as `bedrock-agentcore` does. For what moto lacks: statuses that change, failures with a reason, endpoints.
 
-`python -m tests.fakes.agentcore_control` serves it alone, next to a moto of its own: two lines of exports come out.
+`python -m tests.fakes.agentcore_control` serves it with a moto beside it, and prints what to export to try it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
+from tests.fakes.moto_server import MotoServer
+
 ACCOUNT = "123456789012"  # moto's
 REGION = "us-east-1"
 ROUTES = (
@@ -27,7 +29,7 @@ ROUTES = (
     ("GetAgentRuntimeEndpoint", "GET", r"/runtimes/(?P<id>[^/]+)/runtime-endpoints/(?P<name>[^/]+)/"),
     ("DeleteAgentRuntimeEndpoint", "DELETE", r"/runtimes/(?P<id>[^/]+)/runtime-endpoints/(?P<name>[^/]+)/"),
     ("ListTagsForResource", "GET", r"/tags/(?P<arn>.+)"),
-    ("InvokeAgentRuntime", "POST", r"/runtimes/(?P<arn>arn[^/]+)/invocations"),
+    ("InvokeAgentRuntime", "POST", r"/runtimes/(?P<arn>arn.+)/invocations"),
 )
 
 
@@ -44,10 +46,10 @@ class AgentCore:
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.runtimes: dict[str, dict[str, Any]] = {}
         self.failures: dict[str, list[Failure]] = {}  # by operation, the next first
-        self.steps = 1  # looks at a runtime until what is under way is done
+        self.steps = 0  # looks at a runtime until what is under way is done
         self.ends_in = ""  # such as CREATE_FAILED
         self.reason = ""
-        self.endpoint_after = 0  # looks until there is an endpoint
+        self.endpoint_after = 0  # looks until there is an endpoint, and then one until it serves
         self.stuck = False
         self.answer: list[bytes] = []  # pieces of an invocation's answer
         self.content_type = "text/event-stream"
@@ -104,7 +106,9 @@ class AgentCore:
         given.pop("clientToken")
         version = str(int(runtime["agentRuntimeVersion"]) + 1)
         runtime.pop("failureReason", None)
-        runtime.update({**given, "status": "UPDATING", "agentRuntimeVersion": version, "lastUpdatedAt": _now()})
+        runtime.update(
+            {**given, "status": "UPDATING", "agentRuntimeVersion": version, "lastUpdatedAt": _now()}
+        )
         return runtime
 
     def _GetAgentRuntime(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -161,7 +165,7 @@ class AgentCore:
         if endpoint["looks"] <= self.endpoint_after:
             raise Failure(404, "ResourceNotFoundException", "There is no such endpoint yet.")
         version = runtime["agentRuntimeVersion"]
-        if endpoint["looks"] > self.endpoint_after + 1:
+        if endpoint["looks"] > self.endpoint_after + bool(self.endpoint_after):
             endpoint.update(status="READY", liveVersion=version)
         return {**endpoint, "targetVersion": version, "lastUpdatedAt": _now(), "createdAt": _now()}
 
@@ -275,3 +279,30 @@ def _route(method: str, path: str) -> tuple[str, dict[str, str]]:
         if verb == method and (found := re.fullmatch(pattern, path)):
             return operation, found.groupdict()
     raise Failure(404, "UnknownOperationException", f"There is no {method} {path}.")
+
+
+def environment(agentcore: str, moto: str) -> dict[str, str]:
+    """What boto3 takes to talk to these two instead of AWS."""
+    urls = dict.fromkeys(("S3", "IAM", "STS"), moto)
+    urls |= dict.fromkeys(("BEDROCK_AGENTCORE", "BEDROCK_AGENTCORE_CONTROL"), agentcore)
+    credentials = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "very-secret-key"}
+    return {f"AWS_ENDPOINT_URL_{name}": url for name, url in urls.items()} | credentials
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    with AgentCoreServer() as server, MotoServer() as moto:
+        server.known.steps = 3
+        server.known.answer = [
+            f'data: "{word} "\n\n'.encode() for word in ["The", "weather", "is", "sunny", "."]
+        ]
+        for name, value in environment(server.url, moto.url).items():
+            print(f"export {name}={value}", flush=True)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            print("Stopped.", flush=True)
+
+
+if __name__ == "__main__":
+    main()

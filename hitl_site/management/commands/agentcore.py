@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -52,7 +51,7 @@ class Command(BaseCommand):
 
     def handle(self, *, verb: str, **options: Any) -> None:
         path: Path = options["config"] or settings.DATA_DIR / FILE
-        self.progress = Progress(cast(Any, self.stdout))
+        self.progress = Progress(self._write, live=self.stdout.isatty())
         try:
             if verb == "configure":
                 self._configure(path, options)
@@ -70,7 +69,7 @@ class Command(BaseCommand):
         if not options["dry_run"]:
             return Deployment(config, path, Aws(config.region), self.progress)
         self.stderr.write("Nothing is done. What depends on AWS's answers is shown as if all had to be done.")
-        quiet = Progress(io.StringIO())  # the calls alone, for whoever reads them with a program
+        quiet = Progress(_nowhere)  # the calls alone, for whoever reads them with a program
         return Deployment(config, path, DryRun(config, self.stdout.write), quiet)
 
     def _configure(self, path: Path, options: dict[str, Any]) -> None:
@@ -150,9 +149,17 @@ class Command(BaseCommand):
     def _list(self, title: str, lines: list[str]) -> None:
         self.stdout.write("\n".join([title, *(f"  {line}" for line in lines)]))
 
+    def _write(self, text: str) -> None:
+        self.stdout.write(text, ending="")
+        self.stdout.flush()
+
     def _stopped(self, text: str) -> None:
         self.progress.close()
         raise CommandError(f"Stopped. {text}", returncode=130) from None
+
+
+def _nowhere(text: str) -> None:
+    """Print nothing."""
 
 
 def _ask(question: str, default: str) -> str:
