@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -113,4 +114,5 @@ def save(path: Path, config: Config) -> None:
             f"{path} can't be written: {error.strerror}. Give another place with --config."
         ) from None
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()

@@ -3,6 +3,7 @@ run again at any point."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from hitl_site.agentcore import bucket, bundle, role, runtime
@@ -10,11 +11,14 @@ from hitl_site.agentcore.deployment import Deployment
 from hitl_site.agentcore.trouble import Trouble
 
 
-def launch(work: Deployment, root: Path, given: Path | None, *, patience: float, wait: bool) -> None:
-    """Make or update everything, then wait until it serves."""
+def launch(
+    work: Deployment, make: Callable[[], bundle.Bundle] | None, *, patience: float, wait: bool
+) -> None:
+    """Make or update everything, then wait until it serves. `make` gives the zip; without it (in a dry run) the calls
+    tell of CONTENT."""
     account = work.account()
     environment = work.config.environment(hidden=work.aws.dry)
-    code = None if work.config.image or work.aws.dry else the_zip(work, root, given)
+    code = None if work.config.image or make is None else make()
     work.created.account = account
     work.keep()
     arn = role.ensure(work, account)
@@ -25,11 +29,11 @@ def launch(work: Deployment, root: Path, given: Path | None, *, patience: float,
     _tell(work, made["agentRuntimeArn"])
 
 
-def the_zip(work: Deployment, root: Path, given: Path | None) -> bundle.Bundle:
-    """The zip that was given, or one made of the tree."""
+def the_zip(work: Deployment, root: Path, folder: Path, given: Path | None) -> bundle.Bundle:
+    """The zip that was given, or one made of the tree, in a folder."""
     if given is None:
         work.progress.waiting("Zip", "installing the libraries for Linux on ARM, which can take a minute")
-        found = bundle.build(root, work.path.parent / "agentcore", work.config.name, work.config.python)
+        found = bundle.build(root, folder, work.config.name, work.config.python)
     else:
         found = bundle.look(given)
     work.progress.step("Zip", str(found))
@@ -57,9 +61,8 @@ def _wait(work: Deployment, made: runtime.Fields, patience: float) -> None:
             "Look again: manage.py agentcore status"
         )
     if endpoint["status"] != "READY":
-        reason = endpoint.get("failureReason") or "AWS gives no reason"
         raise Trouble(
-            f"The endpoint is {endpoint['status']}: {reason.rstrip('.')}. Mend that, and launch again."
+            f"The endpoint is {endpoint['status']}: {runtime.why(endpoint)}. Mend that, and launch again."
         )
     work.progress.step("Endpoint", f"{runtime.ENDPOINT} {endpoint['status']}, version {version}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 
@@ -39,7 +40,9 @@ class Progress:
             self._since = time.monotonic()
         self._last = f"{what:<{WIDTH}}{text}"
         if self._live:
-            self._write(f"\r\x1b[K{self._last} ({time.monotonic() - self._since:.0f} s)")
+            line = f"{self._last} ({time.monotonic() - self._since:.0f} s)"
+            # A line that wraps could not be rewritten.
+            self._write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}")
             self._open = True
         elif changed:
             self._write(f"{self._last}\n")

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from hitl_site.agentcore import policies
+from hitl_site.agentcore.aws import Refused
 from hitl_site.agentcore.config import Config
 from hitl_site.agentcore.deployment import TAG, Deployment
 from hitl_site.agentcore.trouble import Trouble
@@ -91,7 +92,12 @@ def remove(work: Deployment) -> str:
         if {"Key": TAG, "Value": work.config.deployment} not in tags:
             return f"role {name}: somebody else has made it meanwhile"
         work.aws.find("iam", "DeleteRolePolicy", RoleName=name, PolicyName=POLICY)
-        work.aws.find("iam", "DeleteRole", RoleName=name)
+        try:
+            work.aws.find("iam", "DeleteRole", RoleName=name)
+        except Refused as error:
+            if error.code != "DeleteConflict":
+                raise
+            return f"role {name}: somebody has given it further policies"
     work.created.role = ""
     work.keep()
     work.progress.step("Role", f"{name}, {'removed' if found is not None else 'was gone already'}")

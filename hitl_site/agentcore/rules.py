@@ -22,6 +22,7 @@ _REGION = r"[a-z]{2,3}(-[a-z]+)+-[0-9]{1,2}"
 _MODEL = r"\*|[a-zA-Z0-9][a-zA-Z0-9.:/_-]{1,250}"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]{0,99}"
 _SECRET = re.compile(r"(^|_)(API_?KEY|KEY|SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
+_PASSWORD_IN_URL = re.compile(r"://[^/\s]*:[^/\s]+@")
 
 
 def check(config: Config) -> None:
@@ -98,7 +99,7 @@ def variable(name: str, value: str | None) -> None:
     _match(_VARIABLE, name, "is no name for an environment variable. It takes letters, digits and _.")
     if value is None:
         return
-    if _SECRET.search(name):
+    if _SECRET.search(name) or _PASSWORD_IN_URL.search(value):
         raise Trouble(
             f"{name} looks like a secret, and a secret does not belong into this file. Set it in your shell "
             f"and give --env {name} without a value: launch takes it from there."

@@ -203,9 +203,13 @@ def ready(work: Deployment, runtime: Fields, patience: float) -> Fields:
     if found is None:
         raise Trouble("Somebody has removed the runtime meanwhile. Launch again.")
     if found["status"] in FAILED:
-        reason = found.get("failureReason") or "AWS gives no reason"
-        raise Trouble(f"The runtime is {found['status']}: {reason.rstrip('.')}. Mend that, and launch again.")
+        raise Trouble(f"The runtime is {found['status']}: {why(found)}. Mend that, and launch again.")
     return found
+
+
+def why(found: Fields) -> str:
+    """AWS's reason for a failure."""
+    return str(found.get("failureReason") or "AWS gives no reason").rstrip(".")
 
 
 def endpoint(work: Deployment, version: str, patience: float) -> Fields | None:
@@ -246,20 +250,22 @@ def remove(work: Deployment, patience: float) -> None:
     identity = work.created.runtime_id
     if not identity:
         return
-    for name in other_endpoints(work):
-        work.aws.find(CONTROL, "DeleteAgentRuntimeEndpoint", agentRuntimeId=identity, endpointName=name)
-    deleted = work.aws.find(CONTROL, "DeleteAgentRuntime", agentRuntimeId=identity)
-    if deleted is not None:
-        left = settled(work, {"agentRuntimeId": identity, "status": "DELETING"}, patience)
-        if left is not None:
-            reason = left.get("failureReason") or "AWS gives no reason"
-            raise Trouble(
-                f"The runtime {identity} is {left['status']}: {reason.rstrip('.')}. Try again in a minute."
-            )
+    there = find(work)
+    if settled(work, there, patience) is not None:  # AWS removes nothing that is just being changed
+        _delete(work, identity, patience)
     created = work.created
     created.runtime_id = created.runtime_arn = ""
     work.keep()
-    work.progress.step("Runtime", f"{identity}, {'removed' if deleted is not None else 'was gone already'}")
+    work.progress.step("Runtime", f"{identity}, {'removed' if there is not None else 'was gone already'}")
+
+
+def _delete(work: Deployment, identity: str, patience: float) -> None:
+    for name in other_endpoints(work):
+        work.aws.find(CONTROL, "DeleteAgentRuntimeEndpoint", agentRuntimeId=identity, endpointName=name)
+    work.aws.find(CONTROL, "DeleteAgentRuntime", agentRuntimeId=identity)
+    left = settled(work, {"agentRuntimeId": identity, "status": "DELETING"}, patience)
+    if left is not None:
+        raise Trouble(f"The runtime {identity} is {left['status']}: {why(left)}. Try again in a minute.")
 
 
 def _until(work: Deployment, attempt: Callable[[], Any], patience: float) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,16 +89,19 @@ class Command(BaseCommand):
 
     def _launch(self, work: Deployment, options: dict[str, Any]) -> None:
         given: Path | None = options["zip"]
+        if options["build_only"] and work.aws.dry:
+            raise Trouble("To build takes no call to AWS: leave --dry-run out.")
         if given and work.config.image:
             raise Trouble(
                 "An image is configured, so no zip is needed. To go back to one: configure --image new"
             )
+        make = partial(the_zip, work, settings.BASE_DIR, settings.DATA_DIR / "agentcore", given)
         try:
             if options["build_only"]:
-                the_zip(work, settings.BASE_DIR, given)
+                make()
             else:
-                wait = not options["no_wait"]
-                launch(work, settings.BASE_DIR, given, patience=options["timeout"], wait=wait)
+                make_one = None if work.aws.dry and given is None else make
+                launch(work, make_one, patience=options["timeout"], wait=not options["no_wait"])
         except KeyboardInterrupt:
             self._stopped(
                 f"There is by now: {work.so_far()}. To go on from there: manage.py agentcore launch"
@@ -221,5 +225,5 @@ def _destroy_flags(parser: ArgumentParser) -> None:
 
 def _timeout_flag(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--timeout", type=float, default=900, metavar="SECONDS", help="to wait at most (%(default)s)"
+        "--timeout", type=int, default=900, metavar="SECONDS", help="to wait at most (%(default)s)"
     )
