@@ -6,7 +6,7 @@ import re
 import time
 from typing import Any
 
-from hitl_site.agentcore.calls import Call, check, session
+from hitl_site.agentcore.calls import Call, check, missing, session
 from hitl_site.agentcore.trouble import Trouble
 
 ATTEMPTS = 5
@@ -41,6 +41,7 @@ class Aws:
         """Make a call; NotThere when what it is about does not exist, Trouble when it fails otherwise."""
         from botocore import xform_name
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         check(Call(service, operation, parameters))
         try:
@@ -48,8 +49,10 @@ class Aws:
             answer: dict[str, Any] = method(**parameters)
         except ClientError as error:
             raise _refusal(service, operation, error) from None
-        except (BotoCoreError, ValueError) as error:
+        except (BotoCoreError, ResponseParserError, ValueError) as error:
             raise Trouble(sentence(error)) from None
+        if lacking := missing(service, operation, answer):
+            raise Trouble(_odd_answer(f"{lacking} is missing in what it says of {operation}"))
         return answer
 
     def find(self, service: str, operation: str, /, **parameters: Any) -> dict[str, Any] | None:
@@ -168,11 +171,15 @@ def sentence(error: Exception) -> str:
     if "ProfileNotFound" in names:
         return f"{one_line(str(error))}. Look at AWS_PROFILE and at the profiles of `aws configure list-profiles`."
     if names & _FAR:
-        return (
-            f"AWS did not answer as it should ({one_line(str(error))}). "
-            "Look at the region, the network and AWS_ENDPOINT_URL, if it is set, and repeat the command."
-        )
+        return _odd_answer(str(error))
     return f"AWS could not be asked: {one_line(str(error))}"
+
+
+def _odd_answer(why: str) -> str:
+    return (
+        f"AWS did not answer as it should ({one_line(why)}). "
+        "Look at the region, the network and AWS_ENDPOINT_URL, if it is set, and repeat the command."
+    )
 
 
 def one_line(text: str) -> str:

@@ -37,6 +37,12 @@ def check(call: Call) -> None:
         raise Trouble(f"AWS would not take {call.service}:{call.operation}: {'; '.join(problems)}")
 
 
+def missing(service: str, operation: str, answer: dict[str, Any]) -> str:
+    """What an answer lacks that AWS always gives: then it was not AWS that answered."""
+    shape = _model(service).operation_model(operation).output_shape
+    return ", ".join(name for name in (shape.required_members if shape else ()) if name not in answer)
+
+
 @cache
 def _model(service: str) -> Any:
     return session().get_service_model(service)

@@ -20,8 +20,10 @@ class Progress:
         self._since = 0.0
 
     def step(self, what: str, text: str) -> None:
-        """A step that is done."""
-        self.close()
+        """A step that is done; it takes the place of what told that it was under way."""
+        if self._open:
+            self._write("\r\x1b[K")
+        self._open, self._last = False, ""
         self._write(f"{what:<{WIDTH}}{text}\n")
 
     def line(self, text: str = "") -> None:

@@ -185,15 +185,16 @@ def settled(work: Deployment, runtime: Fields | None, patience: float) -> Fields
         found = work.aws.find(CONTROL, "GetAgentRuntime", agentRuntimeId=identity)
         if found is None:
             return "gone"
+        if found["status"] in {"READY", *FAILED}:
+            return found
         work.progress.waiting("Status", found["status"])
-        return found if found["status"] in {"READY", *FAILED} else None
+        return None
 
     found = _until(work, look, patience)
     if found is None:
         raise Trouble(
             f"The runtime {identity} is not ready after {patience:.0f} seconds. Look again: manage.py agentcore status"
         )
-    work.progress.close()
     return None if isinstance(found, str) else found
 
 
@@ -224,9 +225,10 @@ def endpoint(work: Deployment, version: str, patience: float) -> Fields | None:
             work.progress.waiting("Endpoint", f"waiting for {ENDPOINT}")
             return None
         seen = True
+        if found["status"] in FAILED or (found["status"] == "READY" and found.get("liveVersion") == version):
+            return found
         work.progress.waiting("Endpoint", f"{ENDPOINT} {found['status']}")
-        done = found["status"] == "READY" and found.get("liveVersion") == version
-        return found if done or found["status"] in FAILED else None
+        return None
 
     found = _until(work, look, min(patience, ENDPOINT_PATIENCE)) or (
         _until(work, look, patience) if seen else None

@@ -51,6 +51,7 @@ class AgentCore:
         self.reason = ""
         self.endpoint_after = 0  # looks until there is an endpoint, and then one until it serves
         self.stuck = False
+        self.empty = False  # answers {} to everything
         self.answer: list[bytes] = []  # pieces of an invocation's answer
         self.content_type = "text/event-stream"
         self.hold = threading.Event()  # an answer waits for it after its first piece
@@ -67,6 +68,8 @@ class AgentCore:
     def handle(self, operation: str, given: dict[str, Any]) -> dict[str, Any]:
         with self.lock:
             self.requests.append((operation, given))
+            if self.empty:
+                return {}
             if self.failures.get(operation):
                 raise self.failures[operation].pop(0)
             found: dict[str, Any] = getattr(self, f"_{operation}")(given)
@@ -92,6 +95,7 @@ class AgentCore:
             "createdAt": _now(),
             "lastUpdatedAt": _now(),
             "status": "CREATING",
+            "lifecycleConfiguration": given["lifecycleConfiguration"],
             "workloadIdentityDetails": {"workloadIdentityArn": "arn:aws:bedrock-agentcore:::x"},
             "endpoints": {},
         }
@@ -130,8 +134,10 @@ class AgentCore:
         if self.ends_in:
             runtime["failureReason"], self.ends_in = self.reason, ""
             return
-        endpoint = {"name": "DEFAULT", "looks": 0, "status": "UPDATING"}
-        runtime["endpoints"]["DEFAULT"] = {**runtime["endpoints"].get("DEFAULT", {}), **endpoint}
+        endpoint = {"name": "DEFAULT", "id": "DEFAULT-0000000001", "looks": 0, "status": "UPDATING"}
+        arn = runtime["agentRuntimeArn"]
+        arns = {"agentRuntimeArn": arn, "agentRuntimeEndpointArn": f"{arn}/runtime-endpoint/DEFAULT"}
+        runtime["endpoints"]["DEFAULT"] = {**runtime["endpoints"].get("DEFAULT", {}), **arns, **endpoint}
 
     def _DeleteAgentRuntime(self, given: dict[str, Any]) -> dict[str, Any]:
         runtime = self._get(given)

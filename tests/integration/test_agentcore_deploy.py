@@ -384,6 +384,17 @@ def test_it_takes_a_secret_from_its_environment_alone(aws, agentcore, image, fil
 
 
 # --- invoke --------------------------------------------------------------------------------------------
+def test_it_says_that_what_answered_was_not_aws(aws, agentcore, image, monkeypatch):
+    """As with a wrong AWS_ENDPOINT_URL, or a network that shows its sign-in page for everything."""
+    aws.empty = True
+    with pytest.raises(CommandError, match="AWS did not answer as it should .agentRuntimes is missing"):
+        agentcore("launch")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", os.environ["AWS_ENDPOINT_URL_BEDROCK_AGENTCORE"])
+    with pytest.raises(CommandError, match="AWS did not answer as it should") as stopped:
+        agentcore("launch")
+    assert "\n" not in str(stopped.value)
+
+
 @pytest.fixture
 def launched(aws, agentcore, configured, file):
     """Not by `launch`, which takes longer."""
