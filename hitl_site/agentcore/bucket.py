@@ -38,7 +38,7 @@ def ensure(work: Deployment, account: str) -> str:
                 "s3", "CreateBucket", Bucket=name, ObjectOwnership="BucketOwnerEnforced", **_place(work)
             )
         except Refused as error:
-            if error.code not in ("BucketAlreadyExists", "OperationAborted"):
+            if error.code != "BucketAlreadyExists":
                 raise
             work.created.bucket = ""
             work.keep()

@@ -53,14 +53,21 @@ def build(root: Path, work: Path, name: str, python: str) -> Bundle:
     requirements = root / REQUIREMENTS
     if not requirements.is_file():
         raise Trouble(f"{requirements} is missing: the code of the agent is not whole. Check it out again.")
-    work.mkdir(parents=True, exist_ok=True)
-    libraries = _libraries(requirements, work, python)
+    path = work / f"{name}.zip"
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        _pack(_files(root, _libraries(requirements, work, python)), path)
+    except OSError as error:
+        raise Trouble(f"{path} can't be made: {error.strerror}. Set NOD_DATA to another folder.") from None
+    return look(path)
+
+
+def _files(root: Path, libraries: Path) -> dict[str, Path]:
+    """What goes into the zip, by its names there."""
     files = dict(_below(libraries, libraries))
     for package in PACKAGES:
         files |= {name: path for name, path in _below(root / package, root) if name.endswith(".py")}
-    path = work / f"{name}.zip"
-    _pack(files, path)
-    return look(path)
+    return files
 
 
 def look(path: Path) -> Bundle:
@@ -117,8 +124,6 @@ def _pack(files: dict[str, Path], path: Path) -> None:
                 data = MAIN.encode() if name == ENTRY else files[name].read_bytes()
                 archive.writestr(_entry(name, files.get(name)), data)
         beside.replace(path)
-    except OSError as error:
-        raise Trouble(f"{path} can't be written: {error.strerror}.") from None
     finally:
         beside.unlink(missing_ok=True)
 

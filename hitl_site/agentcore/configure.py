@@ -32,7 +32,7 @@ def configure(path: Path, options: dict[str, Any], ask: Ask | None) -> Config:
     )
     config = _changed(config, said, options)
     if ask is not None:
-        config = _asked(config, said, ask)
+        config = _asked(config, {**said, **({"models": 1} if options["model"] else {})}, ask)
     if not config.region:
         raise Trouble("No AWS region is set. Give one with --region, or set AWS_DEFAULT_REGION.")
     rules.check(config)
@@ -62,28 +62,33 @@ def _empty(name: str, value: Any) -> Any:
 
 def _asked(config: Config, said: dict[str, Any], ask: Ask) -> Config:
     """Ask for the few things that differ from one operator to the next, unless a flag said them."""
-    questions = {
-        "name": ("Name of the runtime", config.name),
-        "region": ("AWS region", config.region),
-        "role": ("ARN of the execution role (new: launch makes one)", config.role or "new"),
-        "image": ("Container image in ECR (new: launch makes a zip of the code)", config.image or "new"),
-    }
-    for name, (question, default) in questions.items():
-        if name not in said:
-            config = replace(config, **{name: _empty(name, ask(question, default))})
-            if config.region:
-                rules.check(config)
-    if not config.image and "bucket" not in said:
-        config = replace(
-            config,
-            bucket=_empty(
-                "bucket", ask("Bucket for the zip (new: launch makes one)", config.bucket or "new")
-            ),
-        )
-    if "model" not in said:
-        models = ask("Models that it may call, separated by blanks (* for all)", " ".join(config.models))
-        config = replace(config, models=models.split())
+    questions = (
+        ("name", "Name of the runtime", config.name),
+        ("region", "AWS region", config.region),
+        ("role", "ARN of the execution role (new: launch makes one)", config.role or "new"),
+        ("image", "Container image in ECR (new: launch makes a zip of the code)", config.image or "new"),
+        ("bucket", "Bucket for the zip (new: launch makes one)", config.bucket or "new"),
+        ("models", "Models that it may call, separated by blanks (* for all)", " ".join(config.models)),
+    )
+    for field, question, default in questions:
+        if field not in said and not (field == "bucket" and config.image):
+            config = _answered(config, field, question, default, ask)
     return config
+
+
+def _answered(config: Config, field: str, question: str, default: str, ask: Ask) -> Config:
+    """Ask until the answer does; what was answered before stays."""
+    why = ""
+    while True:
+        text = ask(f"{why}{question}", default)
+        change: dict[str, Any] = {field: text.split() if field == "models" else _empty(field, text)}
+        changed = replace(config, **change)
+        try:
+            rules.check(replace(changed, region=changed.region or "us-east-1"))
+        except Trouble as trouble:
+            why = f"{trouble}\n"
+        else:
+            return changed
 
 
 def _require_same_place(before: Config | None, config: Config, path: Path) -> None:

@@ -97,6 +97,11 @@ def test_it_knows_what_pip_means():
     assert bundle.why_not("") == "The libraries can't be installed: it said nothing"
 
 
+def test_it_says_that_its_folder_cannot_be_written(tree):
+    with pytest.raises(Trouble, match="can't be made: Not a directory. Set NOD_DATA"):
+        bundle.build(tree, tree / "hosted" / "app.py" / "work", "desk", "3.12")
+
+
 def test_it_says_that_the_tree_is_not_whole(tmp_path):
     with pytest.raises(Trouble, match="requirements.txt is missing"):
         bundle.build(tmp_path, tmp_path / "work", "desk", "3.12")

@@ -153,16 +153,20 @@ def test_what_was_launched_keeps_its_name_and_place(tmp_path):
     assert configure(path, {**NOTHING_SAID, "bucket": "mine"}, None).bucket == "mine"
 
 
-def test_a_wrong_answer_is_refused_at_once(tmp_path):
+def test_a_wrong_answer_is_asked_for_again(tmp_path):
+    answers = iter(["my-desk", "desk", "moon", "eu-west-1", "new", "new", "*"])
     asked = []
 
     def ask(question, default):
         asked.append(question)
-        return "my-desk"
+        return next(answers)
 
-    with pytest.raises(Trouble, match="is no name"):
-        configure(tmp_path / "agentcore.json", {**NOTHING_SAID, "region": "us-east-1"}, ask)
-    assert asked == ["Name of the runtime"]
+    config = configure(tmp_path / "agentcore.json", {**NOTHING_SAID, "image": "new"}, ask)
+
+    assert (config.name, config.region, config.models) == ("desk", "eu-west-1", ["*"])
+    assert asked[1].startswith("“my-desk” is no name") and asked[1].endswith("Name of the runtime")
+    assert asked[3].startswith("“moon” is no AWS region")
+    assert next(answers, None) is None
 
 
 @pytest.mark.parametrize(
