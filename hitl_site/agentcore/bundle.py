@@ -56,18 +56,16 @@ def build(root: Path, work: Path, name: str, python: str) -> Bundle:
     path = work / f"{name}.zip"
     try:
         work.mkdir(parents=True, exist_ok=True)
-        _pack(_files(root, _libraries(requirements, work, python)), path)
+        _pack({**_libraries(requirements, work, python), **code(root)}, path)
     except OSError as error:
         raise Trouble(f"{path} can't be made: {error.strerror}. Set NOD_DATA to another folder.") from None
     return look(path)
 
 
-def _files(root: Path, libraries: Path) -> dict[str, Path]:
-    """What goes into the zip, by its names there."""
-    files = dict(_below(libraries, libraries))
-    for package in PACKAGES:
-        files |= {name: path for name, path in _below(root / package, root) if name.endswith(".py")}
-    return files
+def code(root: Path) -> dict[str, Path]:
+    """What of Nod goes into the zip, by its names there."""
+    below = (each for package in PACKAGES for each in _below(root / package, root))
+    return {name: path for name, path in below if name.endswith(".py")}
 
 
 def look(path: Path) -> Bundle:
@@ -138,8 +136,8 @@ def _entry(name: str, path: Path | None) -> zipfile.ZipInfo:
     return entry
 
 
-def _libraries(requirements: Path, work: Path, python: str) -> Path:
-    """A folder with the libraries; the one of last time, if nothing has changed since."""
+def _libraries(requirements: Path, work: Path, python: str) -> dict[str, Path]:
+    """The files of the libraries; those of last time, if nothing has changed since."""
     text = "\n".join([requirements.read_text(encoding="utf-8"), python, *PLATFORMS])
     kept = work / f"libraries-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     if not kept.is_dir():
@@ -148,7 +146,7 @@ def _libraries(requirements: Path, work: Path, python: str) -> Path:
             for old in work.glob("libraries-*"):
                 shutil.rmtree(old)
             (Path(folder) / "libraries").rename(kept)
-    return kept
+    return dict(_below(kept, kept))
 
 
 def _install(requirements: Path, target: Path, python: str) -> None:

@@ -1,10 +1,15 @@
 """The zip: built by the real pip from a small tree and a small wheel."""
 
+import os
+import shutil
 import socket
 import stat
+import subprocess
+import sys
 import zipfile
 
 import pytest
+from django.conf import settings
 
 from hitl_site.agentcore import bundle
 from hitl_site.agentcore.trouble import Trouble
@@ -70,6 +75,23 @@ def test_it_packs_the_code_and_its_libraries_the_same_each_time(tree, tmp_path, 
 
     (tree / "agents" / "models.py").write_text("A = 2\n")
     assert bundle.build(tree, tmp_path / "work", "desk", "3.12").content != made.content
+
+
+def test_the_code_in_it_is_all_that_the_agent_needs(tmp_path):
+    """Started from the zip's own files, with nothing else of Nod in reach."""
+    for name, path in bundle.code(settings.BASE_DIR).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / name)
+    start = (
+        "import sys; from hosted.app import build; build(); print([m for m in sys.modules if 'hitl' in m])"
+    )
+    env = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "NOD_MODEL_PROVIDER": "demo"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", start], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
 def test_it_says_that_the_index_cannot_be_reached(tree, tmp_path, monkeypatch):
