@@ -10,7 +10,7 @@ from hitl_site.agentcore.calls import Call, check, missing, session
 from hitl_site.agentcore.trouble import Trouble
 
 ATTEMPTS = 5
-NOT_THERE = {"NoSuchEntity", "NoSuchBucket", "NoSuchKey", "ResourceNotFoundException"}
+NOT_THERE = {"NoSuchEntity", "NoSuchBucket", "NoSuchKey", "NoSuchTagSet", "ResourceNotFoundException"}
 CONTROL, RUNTIME = "bedrock-agentcore-control", "bedrock-agentcore"
 
 

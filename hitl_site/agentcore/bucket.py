@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ def ensure(work: Deployment, account: str) -> str:
     """The name of the bucket, which is made private, closed to the public and encrypted if it is not there."""
     name = name_of(work.config, account)
     there = _look(work, name, account)
+    if there and not work.created.bucket:
+        recall(work, account)
     if not there:
         work.created.bucket, work.created.bucket_private = name, False
         work.keep()
@@ -47,6 +50,16 @@ def ensure(work: Deployment, account: str) -> str:
         _close(work, name, account)
     work.progress.step("Bucket", f"{name}, {'nothing to change' if there else 'made'}")
     return name
+
+
+def recall(work: Deployment, account: str) -> None:
+    """Remember a bucket that was made from here, by its tag: the file may be older than what it launched."""
+    name = name_of(work.config, account)
+    with suppress(Refused):  # who may not read tags of a bucket has not made it
+        found = work.aws.find("s3", "GetBucketTagging", Bucket=name, ExpectedBucketOwner=account) or {}
+        if {"Key": TAG, "Value": work.config.deployment} in found.get("TagSet", []):
+            work.created.bucket, work.created.bucket_private, work.created.code_bucket = name, True, name
+            work.keep()
 
 
 def _look(work: Deployment, name: str, account: str) -> bool:
@@ -89,12 +102,12 @@ def _close(work: Deployment, name: str, account: str) -> None:
 
 def upload(work: Deployment, account: str, name: str, key: str, file: Path | None) -> None:
     """Put a file there, unless it is there. Without a file (in a dry run) only the call is told."""
+    work.created.code_bucket = name
+    work.keep()
     there = work.aws.find("s3", "HeadObject", Bucket=name, Key=key, ExpectedBucketOwner=account)
     if there is not None:
         work.progress.step("Code", f"s3://{name}/{key}, nothing to upload")
         return
-    work.created.code_bucket = name
-    work.keep()
     work.progress.waiting("Code", f"uploading to s3://{name}/{key}")
     with file.open("rb") if file else io.BytesIO() as body:
         work.aws.call(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,7 +46,9 @@ def missing(service: str, operation: str, answer: dict[str, Any]) -> str:
 
 @cache
 def _model(service: str) -> Any:
-    return session().get_service_model(service)
+    from botocore.model import ServiceModel
+
+    return ServiceModel(_loader().load_service_model(service, "service-2"), service)
 
 
 def session() -> Any:
@@ -53,19 +56,15 @@ def session() -> Any:
     import botocore.session
 
     made = botocore.session.get_session()
-    made.register_component("data_loader", _loader(made))
+    made.register_component("data_loader", _loader())
     return made
 
 
 @cache
-def _once(paths: str | None) -> Any:
+def _loader() -> Any:
     from botocore.loaders import create_loader
 
-    return create_loader(paths)
-
-
-def _loader(made: Any) -> Any:
-    return _once(made.get_config_variable("data_path"))
+    return create_loader(os.environ.get("AWS_DATA_PATH"))
 
 
 def _odd(value: Any, shape: Any, where: str) -> Iterator[str]:

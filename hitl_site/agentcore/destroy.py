@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from hitl_site.agentcore import bucket, role, runtime
 from hitl_site.agentcore.deployment import Deployment
+
+
+def recall(work: Deployment, account: str) -> None:
+    """Look for what the file tells nothing of: the answer never arrived, or the file is an older copy."""
+    if not work.created.runtime_id:
+        with suppress(runtime.NotOurs):
+            runtime.find(work)
+    if not work.created.role:
+        role.recall(work)
+    if not work.created.bucket:
+        bucket.recall(work, account)
 
 
 def removed(work: Deployment) -> list[str]:
     """What will be taken away, one line each."""
     created = work.created
-    if created.token and not created.runtime_id:  # the answer to a creation never arrived
-        runtime.find(work)
     endpoints = runtime.other_endpoints(work) if created.runtime_id else []
     return [
         *([f"the runtime {created.runtime_arn}"] if created.runtime_id else []),

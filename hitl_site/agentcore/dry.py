@@ -27,6 +27,7 @@ class DryRun(Aws):
             "GetRole": self._role,
             "CreateRole": lambda p: {"Role": {"Arn": self._role_arn(p["RoleName"])}},
             "GetRolePolicy": _nothing,
+            "GetBucketTagging": _nothing,
             "HeadBucket": lambda p: _there(p["Bucket"] == config.created.bucket),
             "HeadObject": _nothing,
             "ListObjectsV2": lambda p: {"Contents": [{"Key": f"{p['Prefix']}CONTENT.zip"}]},

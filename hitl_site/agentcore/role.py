@@ -81,6 +81,14 @@ def _put_permissions(work: Deployment, name: str, wanted: policies.Document) -> 
     return True
 
 
+def recall(work: Deployment) -> None:
+    """Remember a role that was made from here, by its tag: the file may be older than what it launched."""
+    found = work.aws.find("iam", "GetRole", RoleName=name_of(work.config))
+    if found and {"Key": TAG, "Value": work.config.deployment} in found["Role"].get("Tags", []):
+        work.created.role = name_of(work.config)
+        work.keep()
+
+
 def remove(work: Deployment) -> str:
     """Take the role away, if it is Nod's own. Tells what stays, and why."""
     name = work.created.role

@@ -28,6 +28,10 @@ ENDPOINT_PATIENCE = 60.0  # seconds until there is an endpoint at all
 Fields = dict[str, Any]
 
 
+class NotOurs(Trouble):
+    """A runtime of this name was made from elsewhere."""
+
+
 def wanted(config: Config, role: str, artifact: Fields, environment: dict[str, str]) -> Fields:
     """What a runtime of this configuration is, as creating and updating take it."""
     return {
@@ -111,7 +115,7 @@ def _all(work: Deployment) -> Iterator[Fields]:
 def _require_own(work: Deployment, arn: str) -> None:
     tags = (work.aws.find(CONTROL, "ListTagsForResource", resourceArn=arn) or {}).get("tags", {})
     if tags.get(TAG) != work.config.deployment:
-        raise Trouble(
+        raise NotOurs(
             f"There is a runtime {work.config.name} already that {work.path.name} did not make. "
             "Choose another name with configure --name, or use the file that it was launched with: --config FILE."
         )

@@ -25,6 +25,8 @@ from hitl_site.agentcore.calls import session
 from tests.fakes.agentcore_control import ACCOUNT, AgentCoreServer, Failure, environment
 from tests.fakes.moto_server import MotoServer
 
+pytestmark = pytest.mark.xdist_group("agentcore deploy")  # one moto for all
+
 AWS_NAMES = [name for name in os.environ if name.startswith("AWS_")]
 ROLE = "NodBedrockAgentCore-us-east-1-desk"
 MINE = f"arn:aws:iam::{ACCOUNT}:role/mine"
@@ -226,6 +228,21 @@ def test_it_goes_on_where_an_answer_never_arrived(aws, agentcore, image, file):
 
     assert aws.count("CreateAgentRuntime") == 1
     assert stored(file)["runtime_id"] == "desk-0000000001"
+
+
+def test_it_knows_what_it_made_though_the_file_is_older(aws, agentcore, configured, file, code):
+    """As when the file was put into version control before the launch."""
+    before = file.read_text()
+    agentcore("launch", "--zip", code)
+    file.write_text(before)
+    said = agentcore("launch", "--zip", code)
+    assert "nothing to upload" in said and said.count("nothing to change") == 3
+    file.write_text(before)
+
+    said = agentcore("destroy", "--yes")
+
+    assert said.count(", removed") == 3 and "Code      1 removed" in said
+    assert client("s3").list_buckets()["Buckets"] == [] and client("iam").list_roles()["Roles"] == []
 
 
 def test_it_makes_one_runtime_of_a_creation_that_is_sent_twice(aws, agentcore, image, file):
@@ -519,8 +536,9 @@ def test_it_says_that_a_profile_is_not_there(agentcore, configured, monkeypatch)
 
 
 # --- dry run -------------------------------------------------------------------------------------------
-def test_a_dry_run_prints_calls_that_aws_would_take_and_makes_none(agentcore, configured, file):
-    """No credentials, and nobody listens where boto3 would call."""
+def test_a_dry_run_prints_calls_that_aws_would_take_and_makes_none(agentcore, configured, file, monkeypatch):
+    """No credentials, a profile that is not there, and nobody listens where boto3 would call."""
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
     before = file.read_text()
     printed = agentcore("launch", "--dry-run") + agentcore("status", "--dry-run")
     printed += agentcore("invoke", "hello", "--approve", "send_email", "--dry-run")

@@ -16,7 +16,7 @@ from hitl_site.agentcore.aws import Aws
 from hitl_site.agentcore.config import FILE, PYTHONS, Config, load, save
 from hitl_site.agentcore.configure import configure, summary
 from hitl_site.agentcore.deployment import Deployment
-from hitl_site.agentcore.destroy import destroy, kept, removed
+from hitl_site.agentcore.destroy import destroy, kept, recall, removed
 from hitl_site.agentcore.dry import DryRun
 from hitl_site.agentcore.invoke import invoke, payload
 from hitl_site.agentcore.launch import launch, the_zip
@@ -122,9 +122,10 @@ class Command(BaseCommand):
 
     def _destroy(self, work: Deployment, options: dict[str, Any]) -> None:
         account = work.account()
+        recall(work, account)
         going = removed(work)
-        if not going:
-            self.stdout.write(f"There is nothing to remove: {work.path} tells of nothing that launch made.")
+        if not going and not work.aws.dry:
+            self.stdout.write("There is nothing to remove: launch made nothing here, or it is gone.")
             return
         if not work.aws.dry:
             self._list("This is removed:", going)
