@@ -34,9 +34,11 @@ ROUTES = (
 
 
 class Failure(Exception):
-    def __init__(self, status: int, kind: str, message: str) -> None:
+    """What AgentCore refuses; `after` it has done what it was asked for, as when its answer is lost."""
+
+    def __init__(self, status: int, kind: str, message: str, *, after: bool = False) -> None:
         super().__init__(message)
-        self.status, self.kind, self.message = status, kind, message
+        self.status, self.kind, self.message, self.after = status, kind, message, after
 
 
 class AgentCore:
@@ -51,6 +53,7 @@ class AgentCore:
         self.reason = ""
         self.endpoint_after = 0  # looks until there is an endpoint, and then one until it serves
         self.stuck = False
+        self.listed = True
         self.empty = False  # answers {} to everything
         self.answer: list[bytes] = []  # pieces of an invocation's answer
         self.content_type = "text/event-stream"
@@ -70,9 +73,12 @@ class AgentCore:
             self.requests.append((operation, given))
             if self.empty:
                 return {}
-            if self.failures.get(operation):
-                raise self.failures[operation].pop(0)
+            failure = self.failures[operation].pop(0) if self.failures.get(operation) else None
+            if failure and not failure.after:
+                raise failure
             found: dict[str, Any] = getattr(self, f"_{operation}")(given)
+            if failure:
+                raise failure
             return found
 
     def _CreateAgentRuntime(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -148,7 +154,7 @@ class AgentCore:
 
     def _ListAgentRuntimes(self, given: dict[str, Any]) -> dict[str, Any]:
         """One a page, so that whoever reads but the first page is found out."""
-        every = sorted(self.runtimes)
+        every = sorted(self.runtimes) if self.listed else []
         at = int(given.get("nextToken", "0"))
         page = [{"description": "", **self.runtimes[each]} for each in every[at : at + 1]]
         return {"agentRuntimes": page, **({"nextToken": str(at + 1)} if at + 1 < len(every) else {})}

@@ -245,16 +245,28 @@ def test_it_knows_what_it_made_though_the_file_is_older(aws, agentcore, configur
     assert client("s3").list_buckets()["Buckets"] == [] and client("iam").list_roles()["Roles"] == []
 
 
-def test_it_makes_one_runtime_of_a_creation_that_is_sent_twice(aws, agentcore, image, file):
-    agentcore("launch", "--no-wait")
-    sent = [given for name, given in aws.requests if name == "CreateAgentRuntime"]
-    aws.failures["CreateAgentRuntime"] = [Failure(500, "InternalServerException", "The line was cut.")]
-    agentcore("destroy", "--yes")
+def test_it_makes_one_runtime_of_a_creation_that_is_sent_twice(aws, agentcore, image):
+    """AWS made it, and the answer was lost: botocore sends the request again."""
+    aws.failures["CreateAgentRuntime"] = [
+        Failure(500, "InternalServerException", "The line was cut.", after=True)
+    ]
 
     agentcore("launch")
 
-    assert aws.count("CreateAgentRuntime") == 3 and len(sent) == 1  # botocore repeated the one that failed
-    assert list(aws.runtimes) == ["desk-0000000002"]
+    assert aws.count("CreateAgentRuntime") == 2
+    assert list(aws.runtimes) == ["desk-0000000001"]
+
+
+def test_it_makes_one_runtime_though_aws_does_not_list_it_yet(aws, agentcore, image):
+    """AWS made it, the command ended without the answer, and the next one sends the same token."""
+    aws.failures["CreateAgentRuntime"] = [Failure(400, "ValidationException", "Odd.", after=True)]
+    with pytest.raises(CommandError, match="Odd"):
+        agentcore("launch")
+    aws.listed = False
+
+    agentcore("launch")
+
+    assert list(aws.runtimes) == ["desk-0000000001"]
 
 
 def test_it_waits_until_agentcore_knows_a_new_role(aws, agentcore, configured, code):
@@ -398,6 +410,9 @@ def test_it_takes_a_secret_from_its_environment_alone(aws, agentcore, image, fil
 
     assert aws.runtimes["desk-0000000001"]["environmentVariables"]["API_KEY"] == "hush"
     assert "hush" not in file.read_text() + said + agentcore("launch", "--dry-run")
+    agentcore("configure", "--remove-env", "API_KEY")
+    assert "updated to version 2" in agentcore("launch")
+    assert "API_KEY" not in aws.runtimes["desk-0000000001"]["environmentVariables"]
 
 
 # --- invoke --------------------------------------------------------------------------------------------
@@ -562,6 +577,8 @@ def test_a_dry_run_prints_calls_that_aws_would_take_and_makes_none(agentcore, co
     calls = [json.loads(line) for line in printed.splitlines()]
     for call in calls:
         valid(call)
+        owned = call["service"] == "s3" and call["operation"] != "CreateBucket"
+        assert not owned or call["parameters"]["ExpectedBucketOwner"]
     assert file_after == data
     made = {call["operation"] for call in calls}
     assert made >= {
