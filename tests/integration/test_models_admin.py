@@ -31,7 +31,7 @@ def emptied(desk):
 @pytest.fixture
 def sent(monkeypatch):
     """What workers are told, kept back."""
-    found = []
+    found: list[str] = []
     monkeypatch.setattr(wakeups, "try_model", found.append)
     return found
 
@@ -144,7 +144,7 @@ def test_the_page_fetches_the_part_that_changes(office, sent):
 
 def test_it_says_why_a_model_does_not_answer(office, sent):
     address = office.post(TEST, {**MODEL, "provider": "ollama", "parameters": "{}"}).url
-    trials.answer(sent[0][0])
+    trials.answer(sent[0])
     assert "No model is chosen" in office.get(address).content.decode()
 
 
