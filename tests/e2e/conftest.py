@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
+from tests.fakes.agentcore import AgentCoreServer, Hosted
 from tests.system import System
 
 FLAGS = [
@@ -47,7 +48,7 @@ GROUPS = {
     "faults": ("test_healing", "test_unknown", "test_hostile", "test_keyboard"),
     "chat": ("test_chat", "test_card", "test_notifications"),
     "desk": ("test_desk", "test_journey", "test_slow_network"),
-    "pages": ("test_accessibility", "test_policies", "test_insights", "test_restart"),
+    "pages": ("test_accessibility", "test_policies", "test_insights", "test_restart", "test_agentcore"),
 }
 
 expect.set_options(timeout=15_000)
@@ -87,8 +88,19 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def nod(tmp_path_factory: pytest.TempPathFactory, points: Path) -> Iterator[System]:
-    system = System(tmp_path_factory.mktemp("nod"), NOD_FAILPOINTS=str(points)).prepare()
+def agentcore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentCoreServer]:
+    """What stands in for AWS. The agent behind it starts with the first request."""
+    with AgentCoreServer(Hosted(tmp_path_factory.mktemp("hosted"))) as server:
+        yield server
+    assert "Traceback" not in server.hosted.log(), server.hosted.log()
+
+
+@pytest.fixture(scope="session")
+def nod(
+    tmp_path_factory: pytest.TempPathFactory, points: Path, agentcore: AgentCoreServer
+) -> Iterator[System]:
+    env = agentcore.env() | {"NOD_FAILPOINTS": str(points)}
+    system = System(tmp_path_factory.mktemp("nod"), **env).prepare()
     with system.up():
         yield system
     assert "Traceback" not in system.log(), system.log()
