@@ -54,7 +54,8 @@ class WholeAnswers(BedrockModel):
 
 def guarded(said: str) -> ModelProblem:
     """A guardrail blocked what the user wrote or what the model answered. `said`: its own words for that."""
-    words = " ".join(said.split())[:GUARDRAIL_WORDS]
+    plain = "".join(each if each.isprintable() else " " for each in said)  # nothing in it that deceives
+    words = " ".join(plain.split())[:GUARDRAIL_WORDS]
     quoted = f" It says: “{words}”" if words else ""
     return ModelProblem(
         "guardrail",

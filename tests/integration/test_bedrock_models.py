@@ -113,6 +113,16 @@ def test_a_call_beside_a_guardrails_block_is_never_asked_for(serve, alice):
     assert last_run(session).error_code == "guardrail"
 
 
+def test_what_a_guardrail_quotes_cannot_deceive(serve, alice, client):
+    blocked = Reply("Sorry <b>not</b> \u202egnihtyna\u200b.", guardrail="BLOCKED")
+    serve(blocked, guardrail_id="gr-1", guardrail_version="2")
+    session = chat(alice)
+    client.force_login(alice)
+    html = client.get(f"/chat/{session.pk}/").content.decode()
+    assert "It says: “Sorry &lt;b&gt;not&lt;/b&gt; gnihtyna .”" in html
+    assert "\u202e" not in html
+
+
 def test_what_a_guardrail_only_masked_is_an_answer(serve, alice):
     serve(Reply("Call {PHONE}.", guardrail="ANONYMIZED"), guardrail_id="g", guardrail_version="DRAFT")
     session = chat(alice)
