@@ -33,7 +33,8 @@ class Drive:
 
     def wait(self) -> bool:
         """To its end or its next pause. Returns whether the run was to be had."""
-        self._done.wait()
+        while not self._done.wait(0.5):  # a signal that comes just before the wait is seen after it
+            pass
         if self._failure:
             raise self._failure
         return self.claimed

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import readline
+from types import ModuleType
+
+readline: ModuleType | None
+try:
+    import readline
+except ImportError:  # a Python that was built without it takes lines all the same
+    readline = None
 
 
 class Lines:
     """Messages are kept for the arrow keys until the end, answers to questions are not; neither is stored."""
 
     def __init__(self) -> None:
-        readline.set_auto_history(False)
-        readline.parse_and_bind("tab: self-insert")  # else it completes names of files
         self._kept = ""
+        if readline:
+            readline.set_auto_history(False)
+            readline.parse_and_bind("tab: self-insert")  # else it completes names of files
 
     def keep(self, text: str) -> None:
         """The next line begins with this text: it was not sent."""
         self._kept = text
 
     def read(self, prompt: str) -> str:
+        if readline is None:
+            return input(prompt)
         kept, self._kept = self._kept, ""
         readline.set_startup_hook((lambda: readline.insert_text(kept)) if kept else None)
         try:

@@ -173,7 +173,7 @@ def test_it_goes_on_where_it_was_left(system, desk, slowly):
         chat.press(CTRL_C)
         chat.expect("Stopped.")
         chat.expect("bob> ")
-        chat.press(CTRL_C)
+        chat.press(CTRL_D)  # no Ctrl-C: CPython's input() loses one that comes just before its select()
         assert chat.end() == 0
     assert [call[1] for call in calls(desk, "bob")] == ["failed"]
     stopped = "from agents.models import Run\nresult = Run.objects.filter(session__user__username='bob').last().status"
