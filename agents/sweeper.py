@@ -16,13 +16,14 @@ from django.db import Error as DatabaseError
 from django.db import connections
 
 from agents.actions import runs
-from approvals.actions import announcing, attention, calls, sending, trail
+from approvals.actions import announcing, attention, calls, leases, sending, trail
 
 logger = logging.getLogger("nod.sweeper")
 
 DUTIES: tuple[Callable[[], int], ...] = (
     runs.sweep,
     calls.expire_due,
+    leases.sweep,
     attention.escalate_due,
     runs.sweep_ends,
     trail.checkpoint_if_due,

@@ -43,6 +43,10 @@ RUNNABLE = frozenset({Status.ALLOWED, Status.APPROVED})
 FINAL = frozenset(Status) - frozenset(NEXT)
 
 
+ELSEWHERE = "elsewhere"
+"""The provider of tools that agents have which run elsewhere."""
+
+
 class Effect(models.TextChoices):
     """What a policy does to a call it matches."""
 

@@ -217,6 +217,9 @@ SWEEP_GRACE = timedelta(seconds=3)  # a run that is due longer than this was for
 RUN_MAX_ATTEMPTS = 5  # a run that kills its worker so often is given up
 MESSAGE_MAX_CHARS = 20_000
 PENDING_A_SESSION = 20  # calls that may wait for people at the same time
+PENDING_A_TOKEN_OWNER = 200  # the same, for all sessions of somebody's agents that run elsewhere
+CALL_LEASE = timedelta(minutes=5)  # for what such an agent has claimed, unless it asks for another time
+CALL_LEASE_MOST = timedelta(hours=1)
 DENIALS_A_CALL = 3  # after so many, exactly the same call is not asked for again in its session
 TRUST_MAX_AGE = timedelta(hours=8)
 NOTICE_GRACE = timedelta(seconds=60)  # a call that is decided sooner is written to nobody about
