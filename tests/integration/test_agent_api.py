@@ -485,9 +485,9 @@ RESULTS: list[tuple[Any, Any]] = [
 
 
 def test_it_keeps_any_result(agent):
-    for result, stored in RESULTS:
+    for given, stored in RESULTS:
         call = agent.asked("get_weather", {})
-        shown = agent.report(call, agent.claimed(call), "failed", result).json()
+        shown = agent.report(call, agent.claimed(call), "failed", given).json()
         assert (shown["status"], shown["result"]) == ("failed", stored)
 
 
