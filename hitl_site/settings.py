@@ -144,7 +144,7 @@ SECURE_SSL_REDIRECT = not DEBUG
 SECURE_HSTS_SECONDS = 0 if DEBUG else 31_536_000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not DEBUG
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 CSRF_FAILURE_VIEW = "hitl_site.views.csrf_failure"
 
@@ -230,6 +230,7 @@ NOTICE_BACKOFF = (timedelta(seconds=30), timedelta(hours=1))  # after the first 
 PUSH_SUBSCRIPTIONS = 10  # a person; one more takes the place of the oldest
 PUSH_TO_LOOPBACK = False  # for tests, which have a push service of their own
 VAPID_KEY = read.vapid_key("NOD_VAPID_PRIVATE_KEY", DATA_DIR)  # empty: no push
+METRICS_TOKEN = read.long_secret("NOD_METRICS_TOKEN")  # empty: an administrator's API token reads /metrics
 FAILPOINTS = read.failpoints("NOD_FAILPOINTS", DEBUG)  # for tests/chaos
 DEMO = DEBUG  # demo people, the outbox page: never with DEBUG off
 WORKSPACE_DIR = DATA_DIR / "workspace"

@@ -83,7 +83,7 @@ class Desk:
     """One agent with the gate; what its tool has done is in `paid`."""
 
     def __init__(self, url, token, request, **options):
-        self.paid = []
+        self.paid: list[tuple[str, float]] = []
         self.model = ScriptedModel()
         self.name = re.sub(r"[^A-Za-z0-9]", "-", request.node.name)[:60]
         self.gate = NodGate(url, token, agent=self.name, **options)
