@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Those that start a Nod or a server of their own, and those about pages, sockets, files and words.
 OWN_SERVERS := processes up bedrock bedrock_journey nod_client postgres sso
-PAGES := addresses admin agent_api api because card_pages chat_attachments chat_deciding chat_editing chat_pages chat_questions chat_sessions \
+PAGES := addresses admin agent_api agent_api_pages api because card_pages chat_attachments chat_deciding chat_editing chat_pages chat_questions chat_sessions \
 	chat_streaming clocks commands context edit_pages golden handlers health history hub leaving_out metrics much notice_pages people policy_files \
 	policy_pages queue_pages quorum_model roles seed_semantics sockets web_push
 without = $(foreach name,$(1),--ignore tests/integration/test_$(name).py)

@@ -494,7 +494,8 @@ def test_it_keeps_any_result(agent):
 def test_what_it_cannot_keep_loses_nothing(agent, started, monkeypatch):
     monkeypatch.setattr("approvals.digest.DEEPEST", 2)
     lease = agent.claimed(started)
-    for given in ("x" * 300_000, [[[]]] * 5, float("nan")):
+    too_much: list[Any] = ["x" * 300_000, [[[]]] * 5, float("nan")]
+    for given in too_much:
         problem(agent.report(started, lease, result=given), 422, "invalid_input")
     assert agent.report(started, lease, result="Done.").status_code == 200
 
