@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 
 from approvals import audit, schemas
 from approvals.digest import definition_hash
-from approvals.errors import DefinitionChanged, InvalidInput, TooManyTools
+from approvals.errors import DefinitionChanged, InvalidArguments, InvalidInput, TooManyTools
 from approvals.models import Tool
 from approvals.states import ELSEWHERE
 
@@ -34,7 +34,11 @@ class Sketch:
     schema: dict[str, Any]
 
     def hash_for(self, name: str) -> str:
-        return definition_hash(name, self.description, self.schema)
+        """Raises InvalidInput for what has no exact JSON form."""
+        try:
+            return definition_hash(name, self.description, self.schema)
+        except InvalidArguments as error:
+            raise InvalidInput(f"definition: {error.message.replace('arguments', 'definition')}") from None
 
     def check(self) -> None:
         """Raises InvalidInput."""
@@ -58,7 +62,7 @@ def entered(name: str, sketch: Sketch | None, user: User) -> Tool:
             "tool: give a name of at most 100 ASCII letters, digits, “_”, “.”, “:”, “/” and “-”."
         )
     row = Tool.objects.filter(name=name).first()
-    if row is not None and (sketch is None or _is(row, sketch)):
+    if row is not None and (sketch is None or sketch.hash_for(name) == row.definition):
         _note_seen(row)
         return row
     if sketch is not None:
@@ -66,10 +70,6 @@ def entered(name: str, sketch: Sketch | None, user: User) -> Tool:
     if row is None:
         return _added(name, sketch, user)
     return _changed(row, sketch or UNTOLD, user)
-
-
-def _is(row: Tool, sketch: Sketch) -> bool:
-    return (row.description, row.schema) == (sketch.description, sketch.schema)
 
 
 def _note_seen(row: Tool) -> None:

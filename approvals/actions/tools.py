@@ -45,6 +45,7 @@ def register(definition: Definition, *, looked_at: bool, actor: str = "system") 
         "definition": definition.hash,
         "idempotent": definition.idempotent,
         "timeout": definition.timeout,
+        "owner_id": None,
     }
     if row and all(getattr(row, name) == value for name, value in fields.items()):
         Tool.objects.filter(pk=row.pk).update(last_seen=Now())

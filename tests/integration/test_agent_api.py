@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +12,11 @@ from django.db.models.functions import Now
 
 from approvals.actions import outside_tools
 from approvals.actions import trust as trust_actions
+from approvals.actions.doubts import doubts
 from approvals.actions.tokens import hashed
-from approvals.actions.tools import look_at
+from approvals.actions.tools import Definition, look_at, register
 from approvals.models import ApiToken, AuditEntry, Decision, Tool, ToolCall, ToolPolicy, TrustGrant
+from approvals.policy_files import Entry
 from approvals.states import ELSEWHERE, Effect, Fault, Outcome, Status
 from tests.desk import MAIL, approve, asks, chat, deny, kinds, only_call, pass_by, settle, sweep, trust
 from tests.integration.test_api import NOBODY, Api, problem
@@ -138,6 +141,30 @@ def test_a_tool_that_nobody_knows_asks(agent, admin, alice):
     changed = DEFINITION | {"description": "Pay anything."}
     assert agent.asked("pay_invoice", INVOICE, definition=changed).status == Status.PENDING
     assert kinds(tool="pay_invoice", kind="tool.changed") == ["tool.changed"] * 3
+
+
+def test_a_definition_is_known_by_its_digest(agent):
+    """Not by what Python takes for equal."""
+    agent.asked("odd", {}, definition={"schema": {"default": 1}})
+    first = Tool.objects.get(name="odd").definition
+    agent.asked("odd", {}, definition={"schema": {"default": True}})
+    assert Tool.objects.get(name="odd").definition != first
+
+
+def test_nod_s_own_tool_takes_its_name_back(agent):
+    agent.asked("read_mail", {}, definition=DEFINITION)
+    register(Definition("read_mail", "Read mail.", {}), looked_at=True)
+    tool = Tool.objects.get(name="read_mail")
+    assert (tool.provider, tool.owner, tool.known) == ("local", None, True)
+    problem(agent.ask("read_mail", {}, definition=DEFINITION), 409, "definition_changed")
+
+
+def test_a_policy_for_an_agent_elsewhere_is_not_doubted(agent):
+    agent.asked(agent="bookkeeper")
+    entry = Entry(name="Books", tool="send_email", effect=Effect.ASK, agent="bookkeeper", provider=ELSEWHERE)
+    assert doubts(entry) == []
+    [doubt] = doubts(replace(entry, agent="bookkeper"))
+    assert "There is no agent" in doubt
 
 
 def test_a_changed_definition_ends_what_was_approved(agent, rita):
