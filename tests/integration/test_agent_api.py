@@ -565,6 +565,14 @@ def test_silence_leaves_the_outcome_unknown(agent, started, rita):
     assert settle(call, rita, Outcome.HAPPENED).status == Status.SUCCEEDED
 
 
+def test_a_lease_that_ended_is_no_leave_to_claim_again(agent, started):
+    """Though no sweeper has come yet."""
+    lease = agent.claimed(started)
+    pass_by(ToolCall.objects, "lease_until")
+    problem(agent.claim(started), 409, "claimed")
+    assert agent.report(started, lease).status_code == 200
+
+
 def test_what_did_not_happen_runs_again_with_another_claim(agent, started, rita, settings):
     settings.EFFECT_GRACE = -timedelta(hours=1)
     old = agent.claimed(started)

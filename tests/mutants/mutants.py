@@ -7,6 +7,7 @@ once in its file (tests/unit/test_mutants.py), so that the list cannot rot unnot
 from __future__ import annotations
 
 from tests.mutants.desk import DESK
+from tests.mutants.elsewhere import ELSEWHERE
 from tests.mutants.mutant import Mutant
 from tests.mutants.mutant import tests_in as _in
 
@@ -601,4 +602,5 @@ MUTANTS = (
         _in("integration", "audit", "a_part_that_is_rolled_back_leaves_nothing"),
     ),
     *DESK,
+    *ELSEWHERE,
 )
