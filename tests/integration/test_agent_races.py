@@ -17,7 +17,7 @@ from approvals.states import Choice, Effect, Status
 from tests.desk import MAIL, kinds, pass_by, ruling
 from tests.integration.test_revoke_race import at_once
 
-RACES = int(os.environ.get("NOD_RACES", "3"))
+RACES = int(os.environ.get("NOD_RACES", "2"))
 SPREAD = 0.008  # seconds
 dice = random.Random(7)
 keys = (f"k{number}" for number in itertools.count())
