@@ -9,10 +9,11 @@ UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 \
 unexport PYTHONDONTWRITEBYTECODE
 
 # Those that start a Nod or a server of their own, and those about pages, sockets, files and words.
-OWN_SERVERS := processes up bedrock bedrock_journey nod_client postgres sso
+OWN_SERVERS := processes up agentcore agentcore_deploy bedrock bedrock_journey bedrock_models bedrock_seen nod_client postgres providers sso \
+	terminal
 PAGES := addresses admin agent_api agent_api_pages api because card_pages chat_attachments chat_deciding chat_editing chat_pages chat_questions chat_sessions \
-	chat_streaming clocks commands context edit_pages golden handlers health history hub leaving_out metrics much notice_pages people policy_files \
-	policy_pages queue_pages quorum_model roles seed_semantics sockets web_push
+	chat_streaming clocks commands context edit_pages golden handlers health history hooks hub leaving_out metrics models_admin much notice_pages \
+	people policy_files policy_pages queue_pages quorum_model roles seed_semantics sockets terminal_asking web_push
 without = $(foreach name,$(1),--ignore tests/integration/test_$(name).py)
 
 .DEFAULT_GOAL := help
@@ -90,10 +91,11 @@ mutants: export DEBUG = 1
 mutants: .venv/requirements-dev.stamp ## take each promise out of the code in turn: do the tests notice? (20 minutes)
 	@$(PYTHON) -m tests.mutants
 
-lock: ## turn requirements*.in into requirements*.txt (needs uv)
+lock: ## turn requirements*.in into requirements*.txt, hosted's too (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }
 	$(UV_COMPILE) requirements.in --output-file requirements.txt
 	$(UV_COMPILE) requirements-dev.in --output-file requirements-dev.txt
+	$(UV_COMPILE) hosted/requirements.in --output-file hosted/requirements.txt
 
 clean: ## remove .venv and caches; the data in var/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

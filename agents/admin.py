@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
-from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import path
+from django.utils.cache import add_never_cache_headers
+from redis import RedisError
 
-from agents import providers
+from agents import costs, trials
 from agents.actions import runs
+from agents.forms import AgentForm, ModelForm
 from agents.models import Agent, Message, Run, Session
 from approvals.admin_base import Audited, ReadOnly, Values
-
-
-class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Refuses a provider that does not exist and parameters that are no object."""
-
-    class Meta:
-        model = Agent
-        fields = "__all__"  # noqa: DJ007 (the admin's fieldsets choose)
-
-    def clean_provider(self) -> str:
-        name: str = self.cleaned_data["provider"]
-        if name and name not in providers.available():
-            raise forms.ValidationError(
-                f"There is no provider “{name}”. There are: {', '.join(providers.available())}."
-            )
-        return name
-
-    def clean_parameters(self) -> dict[str, Any]:
-        given = self.cleaned_data["parameters"]
-        if not isinstance(given, dict):
-            raise forms.ValidationError('Give an object, such as {"temperature": 0.2}.')
-        return given
+from approvals.requests import Request, wants
 
 
 @admin.register(Agent)
@@ -45,8 +31,16 @@ class AgentAdmin(Audited):
     filter_horizontal = ("tools",)
     fieldsets = (
         (None, {"fields": ("name", "slug", "description", "system_prompt", "tools", "active")}),
-        ("Model", {"fields": ("provider", "model_id", "parameters", "max_steps", "runtime")}),
-    )
+        (
+            "Model",
+            {
+                "fields": (
+                    "provider", "model_id", "parameters", "max_steps", "runtime", "runtime_arn", "runtime_qualifier",
+                )
+            },
+        ),
+    )  # fmt: skip
+    change_form_template = "admin/agents/change_form.html"
 
     def described(self, obj: Agent) -> dict[str, Any]:
         names = (
@@ -54,6 +48,8 @@ class AgentAdmin(Audited):
             "name",
             "system_prompt",
             "runtime",
+            "runtime_arn",
+            "runtime_qualifier",
             "provider",
             "model_id",
             "parameters",
@@ -62,6 +58,52 @@ class AgentAdmin(Audited):
         )
         tools = sorted(obj.tools.values_list("name", flat=True)) if obj.pk else []
         return {name: getattr(obj, name) for name in names} | {"tools": tools}
+
+    def get_urls(self) -> list[Any]:
+        own = [
+            path("test-model/", self.admin_site.admin_view(self.test_model), name="agents_test_model"),
+            path("test-model/<uuid:trial>/", self.admin_site.admin_view(self.trial), name="agents_trial"),
+        ]
+        return own + super().get_urls()
+
+    def test_model(self, request: Request) -> HttpResponse:
+        """Have a worker ask the model that stands in the form, saved or not."""
+        self._may_test(request)
+        if request.method != "POST":
+            return redirect("admin:agents_agent_changelist")
+        form = ModelForm(request.POST)
+        if not form.is_valid():
+            return self._trial_page(request, errors=form.errors, status=422)
+        if form.cleaned_data["runtime"] == Agent.Runtime.AGENTCORE:
+            return self._trial_page(request, elsewhere=True, status=422)
+        asked = (form.provider(), form.cleaned_data["model_id"], form.cleaned_data["parameters"])
+        try:
+            found = trials.ask(request.user, *asked)
+        except (RedisError, OSError):
+            return self._trial_page(request, away=True, status=503)
+        return redirect("admin:agents_trial", found)
+
+    def trial(self, request: Request, trial: UUID) -> HttpResponse:
+        """What became of it."""
+        self._may_test(request)
+        try:
+            found = trials.look(request.user, str(trial))
+        except (RedisError, OSError):
+            return self._trial_page(request, away=True, status=503)
+        if found is None:
+            raise Http404("There is no such test, or it is over for some minutes.")
+        return self._trial_page(request, trial=found)
+
+    def _may_test(self, request: Request) -> None:
+        if not self.has_change_permission(request) and not self.has_add_permission(request):
+            raise PermissionDenied
+
+    def _trial_page(self, request: Request, status: int = 200, **found: Any) -> HttpResponse:
+        context = {**self.admin_site.each_context(request), "title": "Test of a model", **found}
+        template = "admin/agents/trial.html#trial" if wants(request, "trial") else "admin/agents/trial.html"
+        response = TemplateResponse(request, template, context, status=status)
+        add_never_cache_headers(response)
+        return response
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ("slug",) if obj else ()  # policies name agents by it
@@ -80,10 +122,24 @@ class SessionAdmin(ReadOnly):
 
 @admin.register(Run)
 class RunAdmin(ReadOnly):
-    list_display = ("id", "session", "status", "epoch", "attempts", "steps", "error_code", "created_at")
+    list_display = (
+        "id",
+        "session",
+        "status",
+        "epoch",
+        "attempts",
+        "steps",
+        "cost",
+        "error_code",
+        "created_at",
+    )
     list_select_related = ("session",)
     list_filter = ("status", ("error_code", Values))
     actions = ("try_again", "give_up")
+
+    @admin.display(description="model")
+    def cost(self, run: Run) -> str:
+        return str(costs.of(run) or "")
 
     def has_release_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("agents.change_run"))

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest
 from ninja import Field, Router, Schema, Status
 
+from agents import costs
 from agents.actions import answers, conversations, runs
 from agents.errors import NotAChatUser
 from agents.models import Question, Run, Session
@@ -86,12 +87,23 @@ class AnswerIn(Schema):
     answer: str = Field(description="One of its choices, or any text.")
 
 
+class UsageOut(Schema):
+    """What the model cost in this session, as far as its provider tells."""
+
+    input_tokens: int = Field(0, description="Those read from or written to the model's cache not counted.")
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    model_ms: int = 0
+
+
 class SessionOut(SessionBrief):
     error: str = Field("", description="Why the last run failed, if it did.")
     messages: list[MessageOut]
     calls: list[CallOut]
     questions: list[QuestionOut]
     trust: list[TrustOut]
+    usage: UsageOut
 
 
 ERRORS = {403: Problem, 404: Problem, 409: Problem, 422: Problem}
@@ -129,6 +141,7 @@ def show(request: HttpRequest, session_id: UUID) -> dict[str, Any]:
         "calls": [call_out(call) for call in calls],
         "questions": [_question(one) for one in session.questions.all()],
         "trust": [trust_out(grant) for grant in grants],
+        "usage": costs.of_session(session),
     }
 
 

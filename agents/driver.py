@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
@@ -31,19 +32,25 @@ DELTA_EVERY = 0.04  # seconds between two pushes of text
 LOOK_EVERY = 1.0  # seconds until a worker notices that its run was stopped
 
 
-def advance(run_id: str) -> None:
-    """Take the run, if it is to be had, to its end or its next pause."""
+Listener: TypeAlias = Callable[[port.Event], None]
+"""Hears each event of a run as it comes, in the thread of the loop: no database there."""
+
+
+def advance(run_id: str, listen: Listener | None = None) -> bool:
+    """Take the run, if it is to be had, to its end or its next pause. Returns whether it was."""
     run = _claim(run_id)
     if run is None:
-        return
+        return False
     reach("claimed", str(run.session_id))
     try:
-        async_to_sync(_drive)(run)
+        async_to_sync(_drive)(run, listen)
     except LostClaim:
         logger.debug("run %s was stopped or taken over", run.pk)
+        _keep_cost(run)
     except DatabaseError as error:
         logger.error("run %s: %s: %s; it is tried again", run.pk, type(error).__name__, _line(error))
         _release(run, error)
+    return True
 
 
 def _claim(run_id: str) -> Run | None:
@@ -66,17 +73,22 @@ def _release(run: Run, error: DatabaseError) -> None:
         runs.release(run, counted=misfit, at_once=misfit or outage)
 
 
+def _keep_cost(run: Run) -> None:
+    with contextlib.suppress(DatabaseError):  # figures: nothing depends on them
+        runs.keep_cost(run)
+
+
 def _line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-async def _drive(run: Run) -> None:
+async def _drive(run: Run, listen: Listener | None) -> None:
     gate, job, resuming = await sync_to_async(_prepare)(run)
     runtime = runtimes.build(run.session.agent.runtime)
     stream = runtime.resume(job) if resuming else runtime.start(job)
     watch = asyncio.create_task(_keep(run, job))
     try:
-        await _play(run, gate, job, stream)
+        await _play(run, gate, job, _heard(stream, listen) if listen else stream)
     finally:
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -101,11 +113,20 @@ def _prepare(run: Run) -> tuple[LedgerGate, port.Job, bool]:
         tools=names,
         max_steps=agent.max_steps - run.steps + resuming,  # the calls of the last answer are no step
         gate=gate,
+        runtime_arn=agent.runtime_arn,
+        runtime_qualifier=agent.runtime_qualifier,
     )
     return gate, job, resuming
 
 
 _TOOLS = Select(lambda: Tool.objects.filter(agents=Slot("agent")).order_by("name").values_list("name"))
+
+
+async def _heard(stream: port.Events, listen: Listener) -> port.Events:
+    async with contextlib.aclosing(stream):
+        async for event in stream:
+            listen(event)
+            yield event
 
 
 async def _play(run: Run, gate: LedgerGate, job: port.Job, stream: port.Events) -> None:
@@ -117,6 +138,8 @@ async def _play(run: Run, gate: LedgerGate, job: port.Job, stream: port.Events) 
             match event:
                 case port.Text(text):
                     await draft.add(text)
+                case port.Used():
+                    _count(run, event)
                 case port.Said(message):
                     await draft.clear()
                     gate.hear(message)
@@ -129,6 +152,15 @@ async def _play(run: Run, gate: LedgerGate, job: port.Job, stream: port.Events) 
         raise gate.lost
     if handed_over:
         await sync_to_async(_end)(gate, job, port.Finished(job.state))
+
+
+def _count(run: Run, used: port.Used) -> None:
+    """What one question to the model cost; it is stored with the run's next durable step."""
+    run.input_tokens += used.input_tokens
+    run.output_tokens += used.output_tokens
+    run.cache_read_tokens += used.cache_read_tokens
+    run.cache_write_tokens += used.cache_write_tokens
+    run.model_ms += used.milliseconds
 
 
 def _end(gate: LedgerGate, job: port.Job, event: port.Event) -> None:
@@ -146,6 +178,9 @@ def _end(gate: LedgerGate, job: port.Job, event: port.Event) -> None:
             gate.finish(state)
         case port.Failed(code, message):
             gate.fail(code, message)
+        case port.Later(code):
+            logger.warning("run %s: its runtime cannot go on now (%s); it is tried again", gate.run.pk, code)
+            runs.release(gate.run, counted=True, at_once=False)
 
 
 async def _keep(run: Run, job: port.Job) -> None:

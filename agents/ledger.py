@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from agents.actions import conversations, questions, runs
-from agents.actions.catalogue import definition
+from agents.definitions import definition
 from agents.models import Message, Question, Run
 from agents.runtimes import port
 from agents.runtimes.clocks import Deadline

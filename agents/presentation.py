@@ -21,6 +21,7 @@ from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 
+from agents import costs
 from agents.models import Agent, Message, Question, Run, Session
 from agents.states import ACTIVE, QuestionStatus, RunStatus
 from approvals.actions.nudging import AGAIN, patience
@@ -216,12 +217,24 @@ class Folded:
     kind: str = "folded"
 
 
-Item = Bubble | Words | CallCard | QuestionCard | Note | Folded
+@dataclass(frozen=True)
+class Spent:
+    """What the model cost for a run that is over."""
+
+    key: str
+    text: str
+    kind: str = "spent"
+
+
+Item = Bubble | Words | CallCard | QuestionCard | Note | Folded | Spent
 Known = ToolCall | Question
 
 
 def flow(session: Session, messages: list[Message], calls: Iterable[Known], run: Run | None) -> list[Item]:
-    """The items of a conversation, in order. `calls`: of the ledger, and questions. `run`: the latest one."""
+    """The items of a conversation, in order. `calls`: of the ledger, and questions. `run`: the latest one.
+
+    Each message brings its run along.
+    """
     by_use = {call.tool_use_id: call for call in calls}
     of_ledger = [call for call in by_use.values() if isinstance(call, ToolCall)]
     names = deciders(call for call in of_ledger if call.status == Status.PENDING) | stopped_by(of_ledger)
@@ -229,10 +242,18 @@ def flow(session: Session, messages: list[Message], calls: Iterable[Known], run:
     items: list[Item] = []
     for superseded, group in groupby(messages, key=lambda message: message.superseded):
         shown: list[Item] = []
-        for message in group:
-            shown += _items(message, by_use, results, names, _live(message, run))
+        for its_run, said in groupby(group, key=lambda message: message.run):
+            for message in said:
+                shown += _items(message, by_use, results, names, _live(message, run))
+            shown += _spent(its_run)
         items += [_folded(shown)] if superseded and shown else shown
     return items
+
+
+def _spent(run: Run | None) -> list[Item]:
+    if run is None or run.status in ACTIVE or not (cost := costs.of(run)):
+        return []
+    return [Spent(f"spent-{run.pk}", str(cost))]
 
 
 def _folded(items: list[Item]) -> Folded:

@@ -3,12 +3,22 @@
 from collections.abc import Collection
 from typing import Any
 
+from django.conf import settings
+from django.db import transaction
 from django.dispatch import receiver
 
+from agents import wakeups
 from agents.actions import runs
 from agents.models import Agent
 from approvals.models import ToolCall
-from approvals.signals import known_agents, reopening, resumed, settled
+from approvals.signals import asked, known_agents, reopening, resumed, settled
+
+
+@receiver(asked, dispatch_uid="agents.hook")
+def tell_hook(call: ToolCall, **kwargs: Any) -> None:
+    """A worker gives it to the operator's hook, if there is one."""
+    if settings.NOD_ASK:
+        transaction.on_commit(lambda: wakeups.ask(str(call.pk)))
 
 
 @receiver(settled, dispatch_uid="agents.wake")

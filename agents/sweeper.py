@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connections
 
+from agents import asking
 from agents.actions import runs
 from approvals.actions import announcing, attention, calls, leases, sending, trail
 
@@ -31,6 +32,7 @@ DUTIES: tuple[Callable[[], int], ...] = (
     runs.sweep_ends,
     trail.checkpoint_if_due,
     announcing.note_due,
+    asking.sweep,
 )
 # They wait for mail servers and push services, so they have a thread of their own.
 SLOW: tuple[Callable[[], int], ...] = (sending.send_due,)

@@ -320,7 +320,7 @@ def _last_run(found: Session) -> Run | None:
 
 def _messages(found: Session, before: str) -> tuple[list[Message], bool]:
     """The last messages, oldest first, and whether there are earlier ones."""
-    rows = found.messages.order_by("-seq")
+    rows = found.messages.select_related("run").order_by("-seq")
     if before.isdecimal() and len(before) < 10:
         rows = rows.filter(seq__lt=int(before))
     newest = list(rows[: MESSAGES + 1])

@@ -10,6 +10,8 @@ import logging
 import os
 import queue
 import threading
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 from celery import current_app
 
@@ -24,18 +26,18 @@ class Waker:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._broken = False
-        self._ids: queue.Queue[str] = queue.Queue(MOST)
+        self._ids: queue.Queue[tuple[str, str]] = queue.Queue(MOST)
         threading.Thread(target=self._work, name="nod-wakeups", daemon=True).start()
 
-    def wake(self, run_id: str) -> None:
+    def wake(self, task: str, thing: str) -> None:
         with contextlib.suppress(queue.Full):
-            self._ids.put_nowait(run_id)
+            self._ids.put_nowait((task, thing))
 
     def _work(self) -> None:
         while True:
-            run_id = self._ids.get()
+            task, thing = self._ids.get()
             try:
-                current_app.send_task("agents.tasks.advance", (run_id,), ignore_result=True)
+                current_app.send_task(f"agents.tasks.{task}", (thing,), ignore_result=True)
                 self._broken = False
             except Exception as error:  # whatever the broker's client raises; the thread must live on
                 if not self._broken:
@@ -48,9 +50,38 @@ _current: Waker | None = None
 
 
 def wake(run_id: str) -> None:
+    """Wake a worker for a run, unless this process takes it itself."""
+    if not _kept.get():
+        _send("advance", run_id)
+
+
+def ask(call_id: str) -> None:
+    """Wake a worker for a call that the operator's hook is to be given."""
+    _send("ask", call_id)
+
+
+def try_model(trial_id: str) -> None:
+    """Wake a worker that asks a model the question of an administrator's trial."""
+    _send("try_model", trial_id)
+
+
+_kept: ContextVar[bool] = ContextVar("kept", default=False)
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Runs that become due in this block wake nobody: whoever opened it takes them. The sweeper knows them all."""
+    token = _kept.set(True)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+def _send(task: str, thing: str) -> None:
     """Hand one id on and return; a forked child gets a thread of its own."""
     global _current
     with _lock:
         if _current is None or _current.pid != os.getpid():
             _current = Waker()
-    _current.wake(run_id)
+    _current.wake(task, thing)

@@ -39,6 +39,8 @@ KINDS = [
     "decision.made",
     "decision.undone",
     "decision.refused",
+    "hook.asked",
+    "hook.answered",
     "trust.granted",
     "trust.used",
     "trust.revoked",

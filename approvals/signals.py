@@ -12,5 +12,8 @@ Refusal when the decision has been acted upon already; nothing changes then."""
 resumed = Signal()
 """What did not happen is to run again. `call`: the row. A receiver raises a Refusal when nobody would run it."""
 
+asked = Signal()
+"""A call begins to wait for a person. `call`: the row."""
+
 known_agents = Signal()
 """Which agents are there? Each receiver answers with their slugs."""

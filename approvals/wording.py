@@ -13,6 +13,7 @@ from uuid import UUID
 from django.contrib.auth.models import User
 
 from approvals.actions.calls import SYSTEM
+from approvals.edited import is_edit_note
 from approvals.models import AuditEntry, Decision, ToolCall
 from approvals.presentation import span
 from approvals.sentences import NUMBERS
@@ -83,14 +84,6 @@ def changed_by(call: ToolCall) -> str:
     return (next(iter(approvers(call)), "") or who(decision_of(call))) if call.proposed is not None else ""
 
 
-_EDITED = "A reviewer changed the arguments before it ran: "
-
-
-def edit_note(arguments: Any) -> str:
-    """What the agent is told of an edit, before the result. People see the difference instead."""
-    return _EDITED + json.dumps(arguments)
-
-
 def result_text(call: ToolCall) -> str:
     """The texts of a result, without what the agent alone is told; empty when there are none."""
     blocks = call.result if isinstance(call.result, list) else []
@@ -110,13 +103,7 @@ def _texts(block: dict[str, Any], call: ToolCall) -> list[str]:
 
 
 def _is_edit_note(text: Any, call: ToolCall) -> bool:
-    """Whether it is that, of these arguments exactly: a tool may write what it likes, and that is shown."""
-    if call.proposed is None or not isinstance(text, str) or not text.startswith(_EDITED):
-        return False
-    try:
-        return bool(json.loads(text.removeprefix(_EDITED)) == call.arguments)
-    except (ValueError, RecursionError):
-        return False
+    return call.proposed is not None and is_edit_note(text, call.arguments)
 
 
 def took(call: ToolCall) -> str:

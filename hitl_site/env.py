@@ -38,6 +38,14 @@ def port(name: str, default: int) -> int:
     return number
 
 
+def number(name: str, default: int, hint: str) -> int:
+    """A whole number, from 1 on."""
+    found = value(env.int, name, default, hint)
+    if found < 1:
+        raise ImproperlyConfigured(f"{name}={found} is not usable. {hint}")
+    return found
+
+
 def url(name: str, default: str, schemes: tuple[str, ...]) -> str:
     """A URL with one of the schemes, or the default."""
     text = value(env.str, name, default, "")

@@ -6,10 +6,13 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import redis
+
+from agents.providers.remote import LIBRARIES, not_installed
 
 
 class CannotStart(Exception):
@@ -61,6 +64,12 @@ def require_redis(url: str) -> None:
             f"REDIS_URL: nobody answers at {where} ({type(error).__name__}). "
             "Start Redis or Valkey there, or leave REDIS_URL out for an embedded one."
         ) from error
+
+
+def require_model_library(provider: str) -> None:
+    """What the workers need for the models of agents that name none."""
+    if provider in LIBRARIES and find_spec(provider) is None:
+        raise CannotStart(f"NOD_MODEL_PROVIDER={provider}: {not_installed(provider)}")
 
 
 def require_free_port(host: str, port: int) -> None:

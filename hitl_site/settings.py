@@ -5,8 +5,8 @@ from pathlib import Path
 
 import dj_email_url
 from csp.constants import NONCE, NONE, SELF
-from django.core.exceptions import ImproperlyConfigured
 
+from agents.email_url import SENDER, email_settings
 from agents.providers import available
 from hitl_site import env as read
 from hitl_site.embedded import socket_path
@@ -33,6 +33,12 @@ REDIS_URL = read.url("REDIS_URL", "", ("redis", "rediss", "unix", "valkey")) or 
 REDIS_URL = REDIS_URL.replace("valkey://", "redis://")
 NOD_MODEL_PROVIDER = read.one_of("NOD_MODEL_PROVIDER", "demo", tuple(available()))
 NOD_MODEL_ID = read.value(env.str, "NOD_MODEL_ID", "", "")
+# The operator's own functions, as dotted paths (docs/terminal.md); looked for at every start, by hitl_site/checks.py.
+NOD_ASK = read.value(env.str, "NOD_ASK", "", "")
+NOD_EVALUATE = read.value(env.str, "NOD_EVALUATE", "", "")
+NOD_EVALUATE_TRUST = read.value(env.str, "NOD_EVALUATE_TRUST", "", "")
+NOD_TOKEN = read.value(env.str, "NOD_TOKEN", "", "")  # who talks in `manage.py chat`, instead of a password
+NOD_ASK_TIMEOUT = timedelta(seconds=read.number("NOD_ASK_TIMEOUT", 300, "Give seconds, such as 300."))
 
 # --- Django -------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -188,6 +194,19 @@ CHANNEL_LAYERS = {
         "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": "nod"},
     }
 }
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "shared": {  # by all processes; what is in it may be lost at any time
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "nod",
+        "OPTIONS": {
+            "serializer": "hitl_site.cache.JSONSerializer",
+            "socket_timeout": 5,
+            "socket_connect_timeout": 2,
+        },
+    },
+}
 _BROKER = read.url(
     "CELERY_BROKER_URL", "", ("redis", "rediss", "redis+socket", "unix", "valkey", "amqp", "amqps")
 )
@@ -241,17 +260,9 @@ _EMAIL_URL = read.url("EMAIL_URL", "", tuple(dj_email_url.SCHEMES))
 EMAIL_FILE_PATH = str(OUTBOX_DIR)
 # Where Nod's own mails become files: not in the outbox, which shows those of the agents.
 NOTICES_DIR = None if _EMAIL_URL else DATA_DIR / "notices"
-DEFAULT_FROM_EMAIL = "nod@localhost"
+DEFAULT_FROM_EMAIL = SENDER
 if _EMAIL_URL:
-    try:
-        _email = dj_email_url.parse(_EMAIL_URL)
-    except (ValueError, KeyError):
-        raise ImproperlyConfigured(
-            "EMAIL_URL is not usable. It takes smtp://USER:PASSWORD@HOST:PORT, smtp+tls://…, file:///folder or "
-            "console://; leave it out for files under the data folder."
-        ) from None
-    vars().update({name: setting for name, setting in _email.items() if name.startswith("EMAIL_")})
-    DEFAULT_FROM_EMAIL = _email.get("DEFAULT_FROM_EMAIL") or DEFAULT_FROM_EMAIL
+    vars().update(email_settings(_EMAIL_URL, "leave it out for files under the data folder."))
 else:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 

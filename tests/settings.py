@@ -15,6 +15,9 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 CHANNEL_LAYERS = {"default": {"BACKEND": "tests.fakes.layer.LocalLayer"}}
 # Each test client builds the middlewares anew, and this one reads every file each time: test_handlers.py has it.
 MIDDLEWARE = [name for name in MIDDLEWARE if name != "hitl_site.handlers.StaticFiles"]
+CACHES = {
+    name: {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"} for name in ("default", "shared")
+}
 CELERY_BROKER_URL = "memory://"  # nobody listens: the `worker` fixture drives what is due
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A file, since the threads of an in-memory database lock each other out instead of waiting.

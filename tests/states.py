@@ -232,7 +232,8 @@ def _chat(person: Any, status: Any, said: tuple[str, Any]) -> Any:
     from agents.models import Agent, Run, Session
 
     session = Session.objects.create(user=person, agent=Agent.objects.get(slug="assistant"), title=said[0])
-    run = Run.objects.create(session=session, status=status)
+    cost = {"input_tokens": 1240, "cache_read_tokens": 900, "output_tokens": 85, "model_ms": 2300}
+    run = Run.objects.create(session=session, status=status, **cost)
     _say(session, "user", said[0])
     if said[1]:
         _say(session, "assistant", said[1])

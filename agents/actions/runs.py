@@ -29,6 +29,8 @@ STOPPED = "The run was stopped or taken over."
 OPEN = (Status.PENDING, Status.APPROVED, Status.STARTED)
 _PK = Slot("pk", UUIDField())
 _CALLS_OF = Slot("calls_of")  # the run as its calls know it
+COSTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "model_ms")
+_COSTS = {name: Slot(name) for name in COSTS}
 _LEASE = Slot("lease", DurationField())
 
 
@@ -132,10 +134,24 @@ def still_mine(run: Run) -> bool:
 def check_epoch(run: Run) -> None:
     """Lock the run for the rest of the caller's transaction, and renew the lease: a tool is about to start.
 
-    Raises LostClaim when the run is not mine.
+    What the model has cost so far is stored with it. Raises LostClaim when the run is not mine.
     """
-    if not beat(run):
+    if not _STEP(**_held(run), lease=settings.RUN_LEASE, **_cost(run)):
         raise LostClaim(STOPPED)
+
+
+def keep_cost(run: Run) -> None:
+    """What the model has cost, where a person stopped the run before its worker could store that with a step."""
+    cost = _cost(run)
+    if any(cost.values()):
+        stopped = Run.objects.filter(
+            pk=run.pk, claim=run.claim, epoch=run.epoch + 1, status=RunStatus.STOPPED
+        )
+        stopped.update(**cost)
+
+
+def _cost(run: Run) -> dict[str, int]:
+    return {name: getattr(run, name) for name in COSTS}
 
 
 def save_draft(run: Run, text: str) -> bool:
@@ -316,11 +332,12 @@ def _held_rows() -> Any:
 
 
 _BEAT = Update(_held_rows, lease_until=Now() + _LEASE)
+_STEP = Update(_held_rows, lease_until=Now() + _LEASE, **_COSTS)
 _STILL_MINE = Select(lambda: _held_rows().order_by().values_list("status"))
 
 
 def _end_claim(run: Run, status: RunStatus, ending: Update, **values: Any) -> None:
-    if not ending(**_held(run), status=status, steps=run.steps, **values):
+    if not ending(**_held(run), status=status, steps=run.steps, **_cost(run), **values):
         raise LostClaim(STOPPED)
     run.status = status
     _ring(run)
@@ -328,7 +345,7 @@ def _end_claim(run: Run, status: RunStatus, ending: Update, **values: Any) -> No
 
 def _ending(**changes: Any) -> Update:
     ended = {"status": Slot("status"), "lease_until": None, "attempts": 0, "steps": Slot("steps")}
-    return Update(_held_rows, **ended, **changes)
+    return Update(_held_rows, **ended, **_COSTS, **changes)
 
 
 _WAIT = _ending(draft="")

@@ -1,8 +1,8 @@
 """Models by provider name. Only workers build them: Strands and boto3 are imported when one is built.
 
-A model is shared by all runs of a process. That is safe for the two here: neither keeps anything of a call or
-of an event loop in itself, and boto3 clients may be used from many threads. A provider for which this does
-not hold has to return an object that makes its client anew for each call.
+A model is shared by all runs of a process, in whatever thread and event loop. So none keeps anything of a call in
+itself: boto3's client may be used from many threads, and the others make theirs anew for each question, since an
+async client's connections belong to one event loop. docs/models.md is for administrators.
 """
 
 import json
@@ -17,10 +17,14 @@ from agents.providers.problems import ModelProblem
 if TYPE_CHECKING:
     from strands.models import Model
 
-# Name -> module with a function build(model_id, parameters) -> Model. Add a provider here.
+# Name -> module with a function build(model_id, parameters) -> Model. Add a provider here, and what may be set
+# for it to parameters.KINDS.
 PROVIDERS = {
     "demo": "agents.providers.demo",
     "bedrock": "agents.providers.bedrock",
+    "anthropic": "agents.providers.anthropic",
+    "openai": "agents.providers.openai",
+    "ollama": "agents.providers.ollama",
 }
 
 _built: dict[tuple[str, str, str], "Model"] = {}

@@ -4,12 +4,11 @@ import asyncio
 import json
 import re
 import threading
-import time
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any, TypedDict, TypeVar
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel
 from strands.models import Model
 from strands.types.content import Messages
 from strands.types.streaming import StreamEvent
@@ -18,8 +17,7 @@ from strands.types.tools import ToolSpec
 from agents.providers._demo_answer import Answer, answer
 from agents.providers._demo_plan import Call, plan
 from agents.providers._demo_report import Outcome, report
-from agents.providers.problems import ModelProblem
-from agents.tools._arguments import sentences
+from agents.providers.parameters import Demo, read
 
 __all__ = ["Answer", "DemoModel", "Outcome", "answer", "build", "plan", "report"]
 
@@ -34,25 +32,14 @@ class DemoConfig(TypedDict):
     context_window_limit: int
 
 
-class Parameters(BaseModel):
-    """What an administrator may set for the demo."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    delay_ms: int = Field(default=10, ge=0, le=10_000)
-
-
 def build(model_id: str, parameters: dict[str, Any]) -> "DemoModel":
     """A demo model.
 
     Raises:
         ModelProblem: a parameter is unknown or out of range.
     """
-    try:
-        chosen = Parameters.model_validate(parameters)
-    except ValidationError as error:
-        text = sentences(error).replace("argument", "parameter")
-        raise ModelProblem("bad_parameters", f"The model's parameters are wrong. {text}") from None
+    chosen = read("demo", parameters)
+    assert isinstance(chosen, Demo)
     return DemoModel(model_id or "demo", chosen.delay_ms)
 
 
@@ -85,8 +72,10 @@ class DemoModel(Model):
         cancel_signal: threading.Event | None = None,
         **kwargs: Any,
     ) -> AsyncGenerator[StreamEvent, None]:
-        """The events of the next answer, its text word by word. It stops early when the signal is set."""
-        started = time.monotonic()
+        """The events of the next answer, its text word by word. It stops early when the signal is set.
+
+        A script uses no tokens, so it tells of none.
+        """
         reply = answer(messages, {spec["name"] for spec in tool_specs or []})
         for event in _events(reply):
             if cancel_signal and cancel_signal.is_set():
@@ -94,7 +83,6 @@ class DemoModel(Model):
             if "contentBlockDelta" in event:
                 await asyncio.sleep(self._config["delay_ms"] / 1000)
             yield event
-        yield _metadata(messages, reply, started)
 
 
 def _events(reply: Answer) -> Iterator[StreamEvent]:
@@ -116,14 +104,3 @@ def _tool_events(call: Call) -> Iterator[StreamEvent]:
     for part in (text[: len(text) // 2], text[len(text) // 2 :]):
         yield {"contentBlockDelta": {"delta": {"toolUse": {"input": part}}}}
     yield {"contentBlockStop": {}}
-
-
-def _metadata(messages: Messages, reply: Answer, started: float) -> StreamEvent:
-    """Token counts by the rule of thumb of four characters each; a script has none."""
-    read, written = len(str(messages)) // 4, len(str(reply)) // 4
-    return {
-        "metadata": {
-            "usage": {"inputTokens": read, "outputTokens": written, "totalTokens": read + written},
-            "metrics": {"latencyMs": round(1000 * (time.monotonic() - started))},
-        }
-    }

@@ -12,7 +12,7 @@ class ModelProblem(Exception):
     """A model cannot answer.
 
     Attributes:
-        code: one of the codes below, or `unknown_provider` or `bad_parameters`.
+        code: one of the codes below, or of a provider's own, such as `unknown_provider` or `missing_key`.
         message: what happened and what to do about it, for the chat user; holds no secret and no internals.
         retryable: the same request may well work a little later.
     """
@@ -67,23 +67,42 @@ KINDS = {
         "Ask an administrator to check the agent's model.",
         "ResourceNotFoundException",
     ),
+    "bad_key": _kind(
+        "The model's server did not accept this server's key. Ask an administrator to set a valid one.",
+        "AuthenticationError",
+    ),
+    "not_permitted": _kind(
+        "This server's key may not use the model. Ask an administrator to look at what the key may do.",
+        "PermissionDeniedError",
+    ),
+    "no_credit": _kind(
+        "The account with the model's provider is used up. Ask an administrator to look at its limits and its credit.",
+        "insufficient_quota billing_hard_limit_reached PaymentRequiredError billing_error",
+    ),
+    "no_such_model": _kind(
+        "The model's server knows no such model, or its address is wrong. "
+        "Ask an administrator to check the agent's model.",
+        "NotFoundError",
+    ),
     "throttled": _kind(
         "The model is busy with too many requests. Please try again in a minute.",
         "ModelThrottledException ThrottlingException TooManyRequestsException ServiceQuotaExceededException"
-        " ModelNotReadyException",
+        " ModelNotReadyException RateLimitError OverloadedError overloaded_error rate_limit_error",
         retryable=True,
     ),
     "stream_broken": _kind(
         "The model's answer broke off. Please try again.",
         "ModelStreamErrorException ServiceUnavailableException ModelTimeoutException ModelErrorException"
         " InternalServerException InternalFailure EventStreamError ResponseStreamingError ProtocolError"
-        " IncompleteRead ParserError",
+        " IncompleteRead ParserError RemoteProtocolError ReadError APIStatusError APIError JSONDecodeError"
+        " ResponseError",
         retryable=True,
     ),
     "unreachable": _kind(
         "The model cannot be reached at the moment. Please try again in a minute.",
         "EndpointConnectionError ConnectTimeoutError ReadTimeoutError ConnectionClosedError"
-        " ProxyConnectionError SSLError HTTPClientError ConnectionError",
+        " ProxyConnectionError SSLError HTTPClientError ConnectionError APIConnectionError TransportError"
+        " InternalServerError",
         retryable=True,
     ),
     "max_tokens": _kind(
@@ -96,10 +115,11 @@ KINDS = {
     ),
     "bad_parameters": _kind(
         "The model refused the request. Ask an administrator to check the agent's model parameters.",
-        "ValidationException ParamValidationError",
+        "ValidationException ParamValidationError BadRequestError UnprocessableEntityError",
     ),
 }
 # Bedrock calls many things a ValidationException; these parts of its message tell which model ids it means.
+NO_CREDIT = "credit balance is too low"
 UNKNOWN_MODEL = ("model identifier is invalid", "throughput isn", "provided model", "model id")
 
 
@@ -108,6 +128,8 @@ def explain(error: BaseException) -> ModelProblem:
     for each in _chain(error):
         if isinstance(each, ModelProblem):
             return each
+        if each.__cause__ and _code_of(each.__cause__) == "no_credit":
+            return problem("no_credit")  # Strands calls it throttled, and waiting does not help
         if (code := _code_of(each)) is not None:
             return problem(code)
     kind = type(next(_chain(error))).__name__
@@ -135,6 +157,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _code_of(error: BaseException) -> str | None:
     names = _names(error)
+    if NO_CREDIT in str(error).lower():
+        return "no_credit"  # comes as any other bad request
     if "validationexception" in names and any(part in str(error).lower() for part in UNKNOWN_MODEL):
         return "unknown_model"
     for name in names:
@@ -145,8 +169,26 @@ def _code_of(error: BaseException) -> str | None:
 
 
 def _names(error: BaseException) -> list[str]:
-    """The AWS error code, if any, then the class and its bases; the most telling first, in lower case."""
-    classes = [each.__name__.lower() for each in type(error).__mro__]
-    details = getattr(error, "response", None)
-    aws = details.get("Error", {}).get("Code") if isinstance(details, dict) else None
-    return [str(aws).lower(), *classes] if aws else classes
+    """What the server called it, if it did, then the class and its bases; the most telling first, in lower case."""
+    classes = [each.__name__ for each in type(error).__mro__]
+    return [name.lower() for name in (*_told(error), *_by_status(error), *classes)]
+
+
+def _told(error: BaseException) -> Iterator[str]:
+    """Codes and types out of the answer: of AWS, of OpenAI and of Anthropic."""
+    aws = getattr(error, "response", None)
+    inner = aws.get("Error") if isinstance(aws, dict) else None
+    body = getattr(error, "body", None)
+    for place in (inner, body, body.get("error") if isinstance(body, dict) else None):
+        if isinstance(place, dict):
+            yield from (str(place[name]) for name in ("Code", "code", "type") if place.get(name))
+
+
+# Ollama's client has one class for every refusal.
+_STATUS = {400: "BadRequestError", 401: "AuthenticationError", 403: "PermissionDeniedError", 404: "NotFoundError",
+           429: "RateLimitError", 500: "InternalServerError", 503: "OverloadedError"}  # fmt: skip
+
+
+def _by_status(error: BaseException) -> list[str]:
+    status = getattr(error, "status_code", None)
+    return [_STATUS[status]] if type(error).__name__ == "ResponseError" and status in _STATUS else []

@@ -9,4 +9,8 @@ def build(name: str) -> Runtime:
         from agents.runtimes.local import LocalRuntime
 
         return LocalRuntime()
+    if name == "agentcore":
+        from agents.runtimes.agentcore import AgentCoreRuntime
+
+        return AgentCoreRuntime()
     raise ValueError(f"There is no runtime named {name!r}.")

@@ -27,6 +27,16 @@ class Deadline:
         boot, wall = _now()
         return cls(boot + seconds, wall + seconds)
 
+    def later(self, within: float | None, before: float | None) -> Deadline:
+        """`within` seconds after this moment, and not after the wall's `before` (Unix time); None is no limit."""
+        return Deadline(
+            math.inf if within is None else self.boot + within, math.inf if before is None else before
+        )
+
+    def left(self) -> float:
+        """Seconds until then, by the clock that nobody sets."""
+        return self.boot - _now()[0]
+
     def passed(self) -> bool:
         boot, wall = _now()
         return boot > self.boot or wall > self.wall

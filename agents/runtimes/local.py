@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import cache
 from importlib import metadata
@@ -24,10 +25,10 @@ from strands.types.events import ToolResultEvent
 from strands.types.tools import AgentTool
 
 from agents import providers
-from agents.actions.catalogue import definition
+from agents.definitions import definition
 from agents.gate import NodGate
 from agents.providers.problems import ModelProblem, explain
-from agents.runtimes import port
+from agents.runtimes import blobs, port
 from agents.runtimes.clocks import NEVER, Deadline
 from agents.runtimes.threads import in_thread
 from agents.tools.registry import (
@@ -38,25 +39,33 @@ from agents.tools.registry import (
     idempotency_key_is,
     session_is,
 )
-from approvals.wording import edit_note
+from approvals.edited import edit_note
 
 logger = logging.getLogger("nod.runtime")
 
 SCHEMA = 1
 """Of what a paused session consists of; raised when an older worker could not resume it (tests/golden)."""
+MOST_TOKENS = 10**9  # of one question; more is no count but a server that talks nonsense
 NEWER = "This chat was paused by a newer version of Nod. Nothing was done. Start a new chat, or update Nod."
 STEP_LIMIT = "The agent took too many steps without coming to an end, and was stopped. Ask for less at once."
 
 
 class LocalRuntime:
-    """Runs Strands in this process. Keeps nothing between runs but built models."""
+    """Runs Strands in this process. Keeps nothing between runs but built models.
+
+    `tools`: those that there are, by name; all of this code base, if nothing is said.
+    """
+
+    def __init__(self, tools: Mapping[str, Tool] | None = None) -> None:
+        self._tools = catalogue() if tools is None else tools
 
     async def start(self, job: port.Job) -> port.Events:
         if job.state.get("schema", SCHEMA) > SCHEMA:
             yield port.Failed("newer_session", NEWER)
             return
+        asked_at = time.monotonic()
         try:
-            stream: Any = _agent(job).stream_async(
+            stream: Any = _agent(job, self._tools).stream_async(
                 None, limits={"turns": max(job.max_steps, 1)}, cancel_signal=job.cancel
             )
             # closed here when the driver stops listening: the garbage collector would do it in another context
@@ -64,10 +73,14 @@ class LocalRuntime:
                 async for event in stream:
                     if "data" in event:
                         yield port.Text(event["data"])
+                    elif "start_event_loop" in event:
+                        asked_at = time.monotonic()
+                    elif "metadata" in event.get("event", ()):
+                        yield _used(event["event"]["metadata"], asked_at)
                     elif "message" in event:
-                        yield port.Said({name: event["message"][name] for name in ("role", "content")})
+                        yield port.Said(blobs.as_json(event["message"]))
                     elif "result" in event:
-                        yield _end(event["result"], job)
+                        yield _end(event["result"], job, self._tools)
         except Exception as error:  # every way in which a model can fail becomes a sentence for the user
             if job.gate.lost:
                 return  # it was the gate, not the model
@@ -84,28 +97,44 @@ def version(package: str) -> str:
     return metadata.version(package)
 
 
-def _end(result: Any, job: port.Job) -> port.Event:
+def _used(told: Any, asked_at: float) -> port.Used:
+    """What the model says that it read and wrote; how long it took by this clock, since not every provider tells."""
+    usage = told.get("usage", {})
+
+    def tokens(name: str) -> int:
+        return min(max(0, int(usage.get(name) or 0)), MOST_TOKENS)
+
+    return port.Used(
+        input_tokens=tokens("inputTokens"),
+        output_tokens=tokens("outputTokens"),
+        cache_read_tokens=tokens("cacheReadInputTokens"),
+        cache_write_tokens=tokens("cacheWriteInputTokens"),
+        milliseconds=round(1000 * (time.monotonic() - asked_at)),
+    )
+
+
+def _end(result: Any, job: port.Job, tools: Mapping[str, Tool]) -> port.Event:
     if result.stop_reason == "interrupt":
-        return port.Paused(_state(job))
+        return port.Paused(_state(job, tools))
     if result.stop_reason == "limit_turns":
         return port.Failed("step_limit", STEP_LIMIT)
-    return port.Finished(_state(job))
+    return port.Finished(_state(job, tools))
 
 
-def _state(job: port.Job) -> dict[str, Any]:
+def _state(job: port.Job, tools: Mapping[str, Tool]) -> dict[str, Any]:
     """What a later version has to know to go on: all else is in the messages and in the ledger."""
     return {
         "schema": SCHEMA,
         "strands": version("strands-agents"),
-        "tools": {name: definition(tool).hash for name, tool in catalogue().items() if name in job.tools},
+        "tools": {name: definition(tool).hash for name, tool in tools.items() if name in job.tools},
     }
 
 
-def _agent(job: port.Job) -> Agent:
+def _agent(job: port.Job, tools: Mapping[str, Tool]) -> Agent:
     agent = Agent(
         model=providers.build(job.provider, job.model_id, job.parameters),
-        messages=job.messages,  # type: ignore[arg-type]
-        tools=[LocalTool(tool) for name, tool in catalogue().items() if name in job.tools],
+        messages=[blobs.from_json(message) for message in job.messages],  # type: ignore[misc]
+        tools=[LocalTool(tool) for name, tool in tools.items() if name in job.tools],
         system_prompt=job.system_prompt or None,
         callback_handler=None,
         conversation_manager=NullConversationManager(),  # the job holds the window already

@@ -105,6 +105,8 @@ class Job:
     max_steps: int
     gate: Gate
     cancel: threading.Event = field(default_factory=threading.Event)
+    runtime_arn: str = ""  # where the loop runs, when that is not here
+    runtime_qualifier: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,15 @@ class Failed:
     message: str
 
 
-Event: TypeAlias = Text | Said | Used | Paused | Finished | Failed
+@dataclass(frozen=True)
+class Later:
+    """Nothing of what was decided has begun, and nothing can be begun now; the run is tried again a little later."""
+
+    code: str
+    message: str
+
+
+Event: TypeAlias = Text | Said | Used | Paused | Finished | Failed | Later
 Events: TypeAlias = AsyncGenerator[Event, None]
 """Whoever stops listening closes it."""
 

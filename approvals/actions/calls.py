@@ -18,7 +18,7 @@ from approvals.fields import storable
 from approvals.models import Tool, ToolCall, TrustGrant
 from approvals.policy import Terms
 from approvals.prepared import Insert, Slot, Update
-from approvals.signals import settled
+from approvals.signals import asked, settled
 from approvals.states import RUNNABLE, Effect, Fault, Status
 
 AGENT = "agent"  # the actor of what the agent's side does
@@ -38,6 +38,7 @@ def ask(judged: Sequence[Judged]) -> None:
         entries.append(_requested(call))
         entries.append(audit.entry("call.pending", AGENT, call=call, policy=call.policy, why=call.why))
         events.ring(events.APPROVALS, "pending", call=str(call.pk))
+        asked.send(sender=ToolCall, call=call)
     audit.write(*entries)
 
 

@@ -193,6 +193,13 @@ def dry_run(page: Page) -> None:
     expect(page.locator("#dry-run")).to_contain_text("calls.")
 
 
+def model_test(page: Page) -> None:
+    first_row(page)
+    here = "(button) => { button.removeAttribute('formtarget'); button.click() }"
+    page.locator("[value='Test this model']").evaluate(here)
+    expect(page.locator("#answer, #problem")).to_be_visible()
+
+
 def tried(page: Page) -> None:
     page.get_by_label("Tool:").fill("send_email")
     page.get_by_label("Arguments:").fill('{"to": "dev@example.com"}')
@@ -249,6 +256,7 @@ PLACES = [
     Place("trust, empty", "emil", "/approvals/trust/", often=False),
     Place("insights", "dora", "/insights/", unfold),
     Place("insights of nothing", "emil", "/insights/", unfold, often=False),
+    Place("insights of models", "admin", "/insights/", unfold, often=False),
     Place("notifications", "dora", "/notifications/"),
     Place("audit", "admin", "/audit/?kind=decision.made"),
     Place("audit, nothing found", "admin", "/audit/?q=nothing&since=x"),
@@ -263,6 +271,7 @@ PLACES = [
     Place("admin, a wrong policy", "admin", "/admin/approvals/toolpolicy/add/", wrong_policy),
     Place("admin, a dry run", "admin", "/admin/approvals/toolpolicy/", dry_run),
     Place("admin, try a call", "admin", "/admin/approvals/toolpolicy/try/", tried),
+    Place("admin, a model that is tested", "admin", "/admin/agents/agent/", model_test, often=False),
     Place("admin, delete", "admin", "/admin/approvals/toolpolicy/", delete, often=False),
 ]
 

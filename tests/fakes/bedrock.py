@@ -5,6 +5,7 @@ boto3 reaches it with AWS_ENDPOINT_URL_BEDROCK_RUNTIME; it answers `converse` an
 """
 
 import argparse
+import base64
 import json
 import re
 import struct
@@ -74,6 +75,11 @@ class Reply:
         error: an HTTP error instead of all that.
         broken: an exception event, such as modelStreamErrorException, in the middle of the text.
         cut: the connection ends in the middle of the text: "clean", as if all were sent, or "rough".
+        thinking: comes before the text, signed.
+        hidden: thinking that is shown to nobody.
+        guardrail: what a guardrail did, BLOCKED or ANONYMIZED; told in the trace, and by the stop reason.
+        untraced: the guardrail's trace is switched off.
+        usage: token counts in place of the rule of thumb.
     """
 
     text: str = ""
@@ -82,10 +88,17 @@ class Reply:
     error: Failure | None = None
     broken: str = ""
     cut: str = ""
+    thinking: str = ""
+    hidden: bytes = b""
+    guardrail: str = ""
+    untraced: bool = False
+    usage: dict[str, int] | None = None
 
     @property
     def stop(self) -> str:
         """The stop reason that is sent."""
+        if self.guardrail:
+            return "guardrail_intervened"
         return self.stop_reason or ("tool_use" if self.tools else "end_turn")
 
 
@@ -200,17 +213,50 @@ def frames(reply: Reply, body: dict[str, Any]) -> Iterator[bytes]:
         if reply.broken:
             yield exception(reply.broken, "The model failed.")
         return
-    yield from (_text(word) for word in words)
+    index = 0
+    for thought in _thoughts(reply):
+        yield from (_delta(index, {"reasoningContent": part}) for part in thought)
+        yield event("contentBlockStop", {"contentBlockIndex": index})
+        index += 1
+    yield from (_text(word, index) for word in words)
     if words:
-        yield event("contentBlockStop", {"contentBlockIndex": 0})
-    for index, use in enumerate(reply.tools, start=1 if words else 0):
-        yield from _tool_frames(index, use)
+        yield event("contentBlockStop", {"contentBlockIndex": index})
+        index += 1
+    for number, use in enumerate(reply.tools, start=index):
+        yield from _tool_frames(number, use)
     yield event("messageStop", {"stopReason": reply.stop})
-    yield event("metadata", {"usage": _usage(reply, body), "metrics": {"latencyMs": 1}})
+    yield event("metadata", {"usage": _usage(reply, body), "metrics": {"latencyMs": 1}, **_trace(reply)})
 
 
-def _text(word: str) -> bytes:
-    return event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": word}})
+def signature(thinking: str) -> str:
+    """What only the model can make of it."""
+    return base64.b64encode(f"signed {thinking}".encode()).decode()
+
+
+def _thoughts(reply: Reply) -> Iterator[list[dict[str, str]]]:
+    if reply.thinking:
+        yield [{"text": reply.thinking}, {"signature": signature(reply.thinking)}]
+    if reply.hidden:
+        yield [{"redactedContent": base64.b64encode(reply.hidden).decode()}]
+
+
+def _trace(reply: Reply) -> dict[str, Any]:
+    if not reply.guardrail or reply.untraced:
+        return {}
+    found = {
+        "topicPolicy": {
+            "topics": [{"name": "Weapons", "type": "DENY", "action": reply.guardrail, "detected": True}]
+        }
+    }
+    return {"trace": {"guardrail": {"inputAssessment": {"gr-1": found}}}}
+
+
+def _text(word: str, index: int = 0) -> bytes:
+    return _delta(index, {"text": word})
+
+
+def _delta(index: int, delta: dict[str, Any]) -> bytes:
+    return event("contentBlockDelta", {"contentBlockIndex": index, "delta": delta})
 
 
 def _tool_frames(index: int, use: ToolUse) -> Iterator[bytes]:
@@ -224,7 +270,9 @@ def _tool_frames(index: int, use: ToolUse) -> Iterator[bytes]:
 
 def message(reply: Reply, body: dict[str, Any]) -> dict[str, Any]:
     """A whole answer, as `converse` gives it."""
-    content: list[dict[str, Any]] = [{"text": reply.text}] if reply.text else []
+    content: list[dict[str, Any]] = [_whole(thought) for thought in _thoughts(reply)]
+    if reply.text:
+        content.append({"text": reply.text})
     for use in reply.tools:
         content.append({"toolUse": {"toolUseId": use.id, "name": use.name, "input": use.input}})
     return {
@@ -232,10 +280,18 @@ def message(reply: Reply, body: dict[str, Any]) -> dict[str, Any]:
         "stopReason": reply.stop,
         "usage": _usage(reply, body),
         "metrics": {"latencyMs": 1},
+        **_trace(reply),
     }
 
 
+def _whole(thought: list[dict[str, str]]) -> dict[str, Any]:
+    parts: dict[str, Any] = {name: value for part in thought for name, value in part.items()}
+    return {"reasoningContent": parts if "redactedContent" in parts else {"reasoningText": parts}}
+
+
 def _usage(reply: Reply, body: dict[str, Any]) -> dict[str, int]:
+    if reply.usage is not None:
+        return reply.usage
     read, written = len(str(body)) // 4, len(str(reply)) // 4
     return {"inputTokens": read, "outputTokens": written, "totalTokens": read + written}
 

@@ -31,7 +31,27 @@ class Meanwhile:
     do: Callable[[], object]
 
 
-Part: TypeAlias = str | Use | Meanwhile | BaseException
+@dataclass(frozen=True)
+class Spends:
+    """What the model says that a turn cost."""
+
+    read: int
+    written: int
+    cache_read: int = 0
+    cache_write: int = 0
+
+    @property
+    def event(self) -> dict[str, Any]:
+        usage = {
+            "inputTokens": self.read,
+            "outputTokens": self.written,
+            "totalTokens": self.read + self.written,
+        }
+        usage |= {"cacheReadInputTokens": self.cache_read, "cacheWriteInputTokens": self.cache_write}
+        return {"metadata": {"usage": usage, "metrics": {"latencyMs": 1}}}
+
+
+Part: TypeAlias = str | Use | Meanwhile | Spends | BaseException
 Turn: TypeAlias = Part | list[Part]
 
 
@@ -68,6 +88,9 @@ class ScriptedModel(Model):
                 raise part
             if isinstance(part, Meanwhile):
                 await sync_to_async(part.do)()
+                continue
+            if isinstance(part, Spends):
+                yield part.event
                 continue
             used = used or isinstance(part, Use)
             for event in _events(part):

@@ -14,7 +14,8 @@ from approvals.actions import outside_tools
 from approvals.actions import trust as trust_actions
 from approvals.actions.doubts import doubts
 from approvals.actions.tokens import hashed
-from approvals.actions.tools import Definition, look_at, register
+from approvals.actions.tools import look_at, register
+from approvals.definitions import Definition
 from approvals.models import ApiToken, AuditEntry, Decision, Tool, ToolCall, ToolPolicy, TrustGrant
 from approvals.policy_files import Entry
 from approvals.states import ELSEWHERE, Effect, Fault, Outcome, Status

@@ -211,3 +211,27 @@ def test_it_runs_what_is_free_and_asks_for_the_rest_of_one_turn(nod, wire, alice
     assert len(nod.mails()) == before + 1
     results = wire.server.requests[-1].body["messages"][-1]["content"]
     assert sorted(result["toolResult"]["status"] for result in results) == ["error", "success", "success"]
+
+
+def test_a_worker_tries_out_what_stands_in_an_administrators_form(nod, wire) -> None:
+    wire.script = lambda body: Reply(text="I am the model that was asked.")
+    with httpx.Client(base_url=nod.url, follow_redirects=True, timeout=PATIENCE) as office:
+        office.get("/login/")
+        key = {"csrfmiddlewaretoken": office.cookies["csrftoken"]}
+        office.post("/login/", data={"username": "admin", "password": "nod", **key})
+        key = {"csrfmiddlewaretoken": office.cookies["csrftoken"]}
+        form = {
+            "provider": "bedrock",
+            "model_id": "a-model",
+            "parameters": '{"max_tokens": 50}',
+            "runtime": "local",
+        }
+        page = office.post("/admin/agents/agent/test-model/", data={**form, **key})
+        deadline = time.monotonic() + PATIENCE
+        while "Asking bedrock: a-model" in page.text and time.monotonic() < deadline:
+            time.sleep(0.02)
+            page = office.get(page.url)
+    assert "I am the model that was asked." in page.text, page.text
+    assert "tokens in" in page.text
+    asked = wire.server.requests[-1]
+    assert (asked.model, asked.body["inferenceConfig"]) == ("a-model", {"maxTokens": 50})

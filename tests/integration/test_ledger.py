@@ -13,6 +13,7 @@ from approvals import audit
 from approvals.actions import calls as call_actions
 from approvals.actions import tools
 from approvals.actions.verdicts import Judged, Request, examine
+from approvals.definitions import Definition
 from approvals.digest import call_digest, canonical
 from approvals.errors import InvalidArguments, LostClaim, NotFound, Refusal
 from approvals.models import AuditEntry, AuditHead, Tool, ToolCall, ToolPolicy
@@ -272,13 +273,13 @@ def test_it_stores_many_entries_at_once(asked):
 def test_it_registers_once(desk):
     before = AuditEntry.objects.count()
     tool = Tool.objects.get(name="send_email")
-    same = tools.Definition(tool.name, tool.description, tool.schema, risk=tool.risk, timeout=tool.timeout)
+    same = Definition(tool.name, tool.description, tool.schema, risk=tool.risk, timeout=tool.timeout)
     tools.register(same, looked_at=True)
     assert AuditEntry.objects.count() == before
 
 
 def test_it_asks_for_a_definition_that_came_from_elsewhere(desk, request_for):
-    definition = tools.Definition("pay_invoice", "Pay.", {"type": "object"}, provider="remote")
+    definition = Definition("pay_invoice", "Pay.", {"type": "object"}, provider="remote")
     ToolPolicy.objects.create(name="All", tool="*", effect="allow")
     tool = tools.register(definition, looked_at=False)
     request = request_for("pay_invoice", {})
@@ -286,7 +287,7 @@ def test_it_asks_for_a_definition_that_came_from_elsewhere(desk, request_for):
     tools.look_at(tool, "admin")
     assert examine(request).verdict.effect == Effect.ALLOW
     tools.register(
-        tools.Definition("pay_invoice", "Pay twice.", {"type": "object"}, provider="remote"), looked_at=False
+        Definition("pay_invoice", "Pay twice.", {"type": "object"}, provider="remote"), looked_at=False
     )
     assert examine(request).verdict.effect == Effect.ASK
     assert kinds(kind="tool.changed", tool="pay_invoice") == ["tool.changed"] * 3
@@ -294,8 +295,8 @@ def test_it_asks_for_a_definition_that_came_from_elsewhere(desk, request_for):
 
 def test_it_looks_at_what_is_shown_only(desk):
     """The definition changed while an administrator was reading the old one."""
-    shown = tools.register(tools.Definition("pay", "Pay.", {"type": "object"}), looked_at=False)
-    tools.register(tools.Definition("pay", "Pay all.", {"type": "object"}), looked_at=False)
+    shown = tools.register(Definition("pay", "Pay.", {"type": "object"}), looked_at=False)
+    tools.register(Definition("pay", "Pay all.", {"type": "object"}), looked_at=False)
     tools.look_at(shown, "admin")
     assert not Tool.objects.get(name="pay").known
     assert "looked_at" not in AuditEntry.objects.filter(tool="pay").latest("seq").data

@@ -8,7 +8,8 @@ from django.test import Client
 
 from agents.models import Session
 from approvals.actions import trust as trust_actions
-from approvals.actions.tools import Definition, look_at, register
+from approvals.actions.tools import look_at, register
+from approvals.definitions import Definition
 from approvals.errors import SelfApproval
 from approvals.models import Decision, Tool, ToolCall, ToolPolicy, TrustGrant
 from approvals.states import Effect, Risk, Status

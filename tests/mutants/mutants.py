@@ -601,6 +601,35 @@ MUTANTS = (
         "",
         _in("integration", "audit", "a_part_that_is_rolled_back_leaves_nothing"),
     ),
+    # --- Answers in words --------------------------------------------------------------------------------
+    Mutant(
+        "a hook is given a call once",
+        "approvals/actions/answering.py",
+        "    if call is None or _given_out([str(call.pk)]):",
+        "    if call is None:",
+        _in("integration", "hooks", "each_call_is_given_out_once"),
+    ),
+    Mutant(
+        "no program decides by a hook",
+        "approvals/actions/answering.py",
+        '    if any("agent" in token.scopes for token in live):',
+        "    if False:",
+        _in("integration", "hooks", "it_waits_on_where_no_person_answers"),
+    ),
+    Mutant(
+        "of what NOD_EVALUATE gives, True alone approves",
+        "approvals/answers.py",
+        "    return Choice.APPROVE if evaluate(answer) is True else Choice.DENY",
+        "    return Choice.APPROVE if evaluate(answer) else Choice.DENY",
+        _in("integration", "hooks", "an_evaluate_that_is_wrong_approves_nothing"),
+    ),
+    Mutant(
+        "a token without the scope review decides nothing in the terminal",
+        "agents/terminal/waiting.py",
+        "return mine(self._person.user, call) if self._person.decides else NO_REVIEW",
+        "return mine(self._person.user, call)",
+        _in("integration", "terminal_asking", "a_token_without_review_decides_nothing"),
+    ),
     *DESK,
     *ELSEWHERE,
 )

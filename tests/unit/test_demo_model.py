@@ -359,8 +359,7 @@ async def stream(text, model, **kwargs):
 async def test_it_streams_word_by_word():
     events = await stream("what is the weather in Brno", providers.build("demo", "", {"delay_ms": 0}))
     assert events[0] == {"messageStart": {"role": "assistant"}}
-    assert events[-2] == {"messageStop": {"stopReason": "tool_use"}}
-    assert events[-1]["metadata"]["usage"]["totalTokens"] > 0
+    assert events[-1] == {"messageStop": {"stopReason": "tool_use"}}
     deltas = [event["contentBlockDelta"]["delta"] for event in events if "contentBlockDelta" in event]
     words = [delta["text"] for delta in deltas if "text" in delta]
     assert len(words) > 10

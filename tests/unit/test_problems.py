@@ -107,10 +107,10 @@ def test_a_problem_survives_pickling():
 
 
 def test_an_unknown_provider_is_a_problem():
-    with pytest.raises(ModelProblem, match="there is bedrock, demo") as caught:
+    with pytest.raises(ModelProblem, match="there is anthropic, bedrock, demo, ollama, openai") as caught:
         providers.build("gpt")
     assert caught.value.code == "unknown_provider"
-    assert providers.available() == ["bedrock", "demo"]
+    assert providers.available() == ["anthropic", "bedrock", "demo", "ollama", "openai"]
 
 
 def test_a_model_is_built_once():

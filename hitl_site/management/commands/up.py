@@ -16,7 +16,14 @@ from django.db import OperationalError, connections
 
 from hitl_site import embedded
 from hitl_site.env import keep_vapid_key
-from hitl_site.preflight import CannotStart, only_one, prepare_folder, require_free_port, require_redis
+from hitl_site.preflight import (
+    CannotStart,
+    only_one,
+    prepare_folder,
+    require_free_port,
+    require_model_library,
+    require_redis,
+)
 from hitl_site.supervise import TICK, GivenUp, StopAsked, Supervisor
 
 SIGN_INS = """\
@@ -45,6 +52,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         try:
+            require_model_library(settings.NOD_MODEL_PROVIDER)
             run = prepare_folder(settings.DATA_DIR)
             keep_vapid_key(settings.DATA_DIR)
             with only_one(run, _address(options["host"], options["port"])):

@@ -1,0 +1,1 @@
+"""Hooks that work, to be used or copied: docs/terminal.md."""
