@@ -6,24 +6,28 @@ copies do no harm, since each duty is one query on an index and each change a co
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 
+import redis
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connections
 
 from agents import asking
 from agents.actions import runs
-from approvals.actions import announcing, attention, calls, sending, trail
+from approvals.actions import announcing, attention, calls, leases, sending, trail
 
 logger = logging.getLogger("nod.sweeper")
 
 DUTIES: tuple[Callable[[], int], ...] = (
     runs.sweep,
     calls.expire_due,
+    leases.sweep,
     attention.escalate_due,
     runs.sweep_ends,
     trail.checkpoint_if_due,
@@ -32,6 +36,9 @@ DUTIES: tuple[Callable[[], int], ...] = (
 )
 # They wait for mail servers and push services, so they have a thread of their own.
 SLOW: tuple[Callable[[], int], ...] = (sending.send_due,)
+
+SWEPT = "nod:swept"
+"""Where Redis has when a sweep last ended, in seconds since 1970. For /metrics; nothing depends on it."""
 
 
 class Sweeper:
@@ -57,6 +64,8 @@ class Sweeper:
         every = settings.SWEEP_EVERY.total_seconds()
         while not self._stop.wait(random.uniform(0.5, 1.0) * every):
             self.sweep()
+            if not self._slow:
+                _note_swept()
 
     def sweep(self) -> None:
         """All duties once. Whatever fails, the others are done, and it goes on."""
@@ -74,6 +83,12 @@ class Sweeper:
             except Exception:
                 logger.exception("A sweep failed; the next one tries again.")
         connections.close_all()  # between two sweeps it holds none
+
+
+def _note_swept() -> None:
+    line = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+    with contextlib.suppress(redis.RedisError, OSError), line as client:
+        client.set(SWEPT, int(time.time()))
 
 
 def _line(error: Exception) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import F, Model, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from approvals import people, policy_admin  # noqa: F401 (they register their pages)
 from approvals.actions import changes, tokens, tools, trust
 from approvals.admin_base import Audited, ReadOnly, Values
 from approvals.models import ApiToken, AuditEntry, Decision, Tool, ToolCall, TrustGrant
+from approvals.presentation import mark
+from approvals.states import ELSEWHERE
 
 admin.site.site_header = admin.site.site_title = "Nod administration"
 admin.site.index_title = "Tools, policies, agents, people"
@@ -34,20 +39,44 @@ class NotLookedAt(admin.SimpleListFilter):
         return queryset
 
 
+class ToolForm(forms.ModelForm):  # type: ignore[type-arg]
+    """With a word on the definition that is shown, and no other: whoever's agents have the tool may change it."""
+
+    looked = forms.BooleanField(
+        required=False, label="I have looked at this definition; policies may allow it"
+    )
+    seen = forms.CharField(widget=forms.HiddenInput, required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["seen"] = self.instance.definition
+
+
 @admin.register(Tool)
 class ToolAdmin(Audited):
     kind = "tool.changed"
+    form = ToolForm
     list_display = ("name", "state", "risk", "idempotent", "timeout", "provider", "first_seen", "last_seen")
     list_filter = (NotLookedAt, "risk", ("provider", Values))
     search_fields = ("name", "description")
     readonly_fields = (
-        "name", "provider", "description", "schema", "definition", "looked_at", "idempotent", "timeout",
+        "name", "provider", "owner", "what_it_does", "arguments", "definition", "looked_at", "idempotent", "timeout",
         "first_seen", "last_seen",
     )  # fmt: skip
+    fields = ("risk", *readonly_fields, "looked", "seen")
     actions = ("mark_looked_at",)
 
     def described(self, obj: Tool) -> dict[str, Any]:
         return changes.tool(obj)
+
+    @admin.display(description="Description")
+    def what_it_does(self, tool: Tool) -> SafeString:
+        """Agents that run elsewhere send it: what deceives in it is marked."""
+        return mark(tool.description)
+
+    @admin.display(description="Schema")
+    def arguments(self, tool: Tool) -> SafeString:
+        return format_html("<pre>{}</pre>", mark(json.dumps(tool.schema, indent=2, ensure_ascii=False)))
 
     @admin.display(description="Looked at")
     def state(self, tool: Tool) -> str:
@@ -66,10 +95,25 @@ class ToolAdmin(Audited):
             )
         return super().changelist_view(request, extra_context)
 
+    def save_model(self, request: HttpRequest, obj: Tool, form: Any, change: bool) -> None:
+        Tool.objects.filter(pk=obj.pk).update(risk=obj.risk)
+        seen = form.cleaned_data["seen"] or "none"
+        if form.cleaned_data["looked"] and not tools.look_at(obj, request.user.get_username(), seen):
+            messages.error(
+                request, f"The definition of {obj.name} has changed since you opened it. Look again."
+            )
+        obj.refresh_from_db()
+
     @admin.action(description="I have looked at the definition of these tools", permissions=["change"])
     def mark_looked_at(self, request: HttpRequest, queryset: QuerySet[Tool]) -> None:
         for tool in queryset:
-            tools.look_at(tool, request.user.get_username())
+            if tool.provider == ELSEWHERE:
+                messages.warning(
+                    request,
+                    f"{tool.name} is a tool of an agent elsewhere: open it, and say so beside its definition.",
+                )
+            else:
+                tools.look_at(tool, request.user.get_username())
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -93,6 +93,7 @@ def call_out(call: ToolCall) -> dict[str, Any]:
         "tool": call.tool,
         "arguments": call.arguments,
         "proposed": call.proposed,
+        "definition": call.definition,
         "digest": call.digest,
         "version": call.version,
         "status": call.status,
@@ -191,7 +192,7 @@ def decide(request: HttpRequest, call_id: UUID, payload: DecisionIn) -> dict[str
         trust_uses=trust.max_uses,
         trust_same=tuple(trust.same),
     )
-    return _shown(decisions.decide(call_id, person(request), ruling))
+    return shown(decisions.decide(call_id, person(request), ruling))
 
 
 @router.post(
@@ -202,7 +203,7 @@ def decide(request: HttpRequest, call_id: UUID, payload: DecisionIn) -> dict[str
 )
 def undo(request: HttpRequest, call_id: UUID, payload: UndoIn) -> dict[str, Any]:
     """As long as nothing has come of it; afterwards 409 `too_late`."""
-    return _shown(undoing.undo(call_id, person(request), payload.version))
+    return shown(undoing.undo(call_id, person(request), payload.version))
 
 
 @router.post(
@@ -217,10 +218,10 @@ def settle(request: HttpRequest, call_id: UUID, payload: SettlementIn) -> dict[s
     settlement = settlements.Settlement(
         outcome, payload.version, payload.digest, payload.comment, payload.confirm
     )
-    return _shown(settlements.settle(call_id, person(request), settlement))
+    return shown(settlements.settle(call_id, person(request), settlement))
 
 
-def _shown(call: ToolCall) -> dict[str, Any]:
+def shown(call: ToolCall) -> dict[str, Any]:
     return call_out(with_people(ToolCall.objects.all()).get(pk=call.pk))
 
 

@@ -28,6 +28,7 @@ class CallOut(Schema):
     proposed: dict[str, Any] | None = Field(
         None, description="The model's own arguments, where a reviewer changed them."
     )
+    definition: str = Field("", description="SHA-256 of the tool's name, description and schema.")
     digest: str
     version: int
     status: str
@@ -87,6 +88,77 @@ class SettlementIn(Schema):
     digest: str
     comment: str = ""
     confirm: str = ""
+
+
+class DefinitionIn(Schema):
+    """The tool as the agent has it. Without it, the name stands for the tool that the catalogue has, if any."""
+
+    description: str = ""
+    input_schema: dict[str, Any] = Field({}, alias="schema", description="JSON Schema of the arguments.")
+
+
+def _example(**values: Any) -> dict[str, Any]:
+    return {"json_schema_extra": {"examples": [values]}}
+
+
+class CallIn(Schema):
+    """What an agent that runs elsewhere wants to do."""
+
+    model_config = _example(  # type: ignore[assignment]
+        session="invoices-2026-11",
+        tool="pay_invoice",
+        arguments={"number": "R-17", "amount": 120.5},
+        agent="bookkeeper",
+        reason="It is due today.",
+        idempotency_key="tooluse_8f2c",
+    )
+    session: str = Field(
+        description="One conversation of the agent, and the scope of trust: 1 to 80 characters."
+    )
+    tool: str
+    arguments: dict[str, Any]
+    agent: str = Field("", description="The agent's name, as it says; policies may go by it.")
+    reason: str = Field("", description="Why, in the agent's words; shown as such.")
+    idempotency_key: str = Field(
+        description="Another one for each call of the session; the same gives the same call."
+    )
+    definition: DefinitionIn | None = None
+
+
+class ClaimIn(Schema):
+    """`digest` is that of the call as it is to run."""
+
+    model_config = _example(digest="9f2b…", lease_for=60)  # type: ignore[assignment]
+    digest: str
+    lease: str = Field(
+        "",
+        description="A secret by chance: the claim can be sent again with it. Nod makes one if empty.",
+    )
+    lease_for: float | None = Field(None, description="Seconds until the outcome has to be there (300).")
+
+
+class ClaimOut(Schema):
+    """Run the tool with exactly these arguments, then send the outcome with the lease."""
+
+    model_config = _example(  # type: ignore[assignment]
+        arguments={"number": "R-17", "amount": 120.5},
+        idempotency_key="019ab1c2d3e47f5a8b9c0d1e2f3a4b5c",
+        lease="Zr0…",
+        lease_until="2026-11-23T12:05:00+00:00",
+    )
+    arguments: dict[str, Any]
+    idempotency_key: str = Field(description="Of this call alone, for services that take one.")
+    lease: str
+    lease_until: str
+
+
+class OutcomeIn(Schema):
+    """`result` is text, any JSON, or Converse content blocks."""
+
+    model_config = _example(lease="Zr0…", status="succeeded", result="Paid 120.50 € for R-17")  # type: ignore[assignment]
+    lease: str
+    status: Literal["succeeded", "failed"]
+    result: Any = None
 
 
 class EntryOut(Schema):

@@ -91,3 +91,44 @@ class LostClaim(Refusal):
     """Somebody else holds what this worker thought it held; it must stop without a trace."""
 
     code, http_status = "lost_claim", 409
+
+
+# --- Of agents that run elsewhere --------------------------------------------------------------------------
+class IdempotencyConflict(Refusal):
+    """Extra: `call`, for which the key stands already."""
+
+    code, http_status = "idempotency_conflict", 409
+
+
+class TooManyWaiting(Refusal):
+    code, http_status = "too_many", 429
+
+
+class TooManyTools(Refusal):
+    code, http_status = "too_many_tools", 409
+
+
+class NotClaimable(Refusal):
+    """The codes of a claim that fails. Extra: `call_status`."""
+
+    code, http_status = "not_approved", 409
+
+
+class Claimed(NotClaimable):
+    code = "claimed"
+
+
+class Lapsed(NotClaimable):
+    code = "lapsed"
+
+
+class Changed(NotClaimable):
+    """The call is not, or not any more, what the digest of the claim covers."""
+
+    code = "changed"
+
+
+class LostLease(Refusal):
+    """Extra: `call_status`."""
+
+    code, http_status = "lost_lease", 409

@@ -48,6 +48,9 @@ class Hub:
         finally:
             await self._leave(topic, queue)
 
+    def count(self) -> int:
+        return sum(len(queues) for queues in list(self._topics.values()))
+
     async def _join(self, topic: str, queue: asyncio.Queue[dict[str, Any]]) -> None:
         async with self._lock:
             if self._listener is None or self._listener.done():
@@ -103,3 +106,8 @@ _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
 def hub() -> Hub:
     """The hub of the running loop."""
     return _hubs.setdefault(asyncio.get_running_loop(), Hub())
+
+
+def listeners() -> int:
+    """How many hear something in this process: sockets, and API requests that wait."""
+    return sum(each.count() for each in list(_hubs.values()))

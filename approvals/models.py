@@ -40,6 +40,14 @@ class Tool(models.Model):
     risk = models.CharField(max_length=6, choices=Risk.choices, default=Risk.MEDIUM)
     idempotent = models.BooleanField(default=False, help_text="Running it twice does no more than once.")
     timeout = models.PositiveIntegerField(default=30, help_text="Seconds it may run.")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Whose agents, which run elsewhere, have it: only they change its definition. Empty for Nod's own.",
+    )
     first_seen = models.DateTimeField(db_default=Now(), editable=False)
     last_seen = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -249,6 +257,14 @@ class ToolCall(models.Model):
     epoch = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    lease = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="SHA-256 of what an agent that runs elsewhere has to show when it says what became of it.",
+    )
+    lease_until = models.DateTimeField(null=True, help_text="When that agent should have said so.")
     result = JSONTextField(null=True)
 
     class Meta:
@@ -278,6 +294,12 @@ class ToolCall(models.Model):
             models.Index(fields=["started_at"], name="call_started", condition=Q(status="started")),
             models.Index(fields=["finished_at"], name="call_unknown", condition=Q(status="unknown")),
             models.Index(fields=["executable_until"], name="call_lapses", condition=Q(status="approved")),
+            models.Index(fields=["executable_until"], name="call_allowed", condition=Q(status="allowed")),
+            models.Index(
+                fields=["lease_until"],
+                name="call_leases",
+                condition=Q(status="started", lease_until__isnull=False),
+            ),
             # For the figures of a period (insights.py).
             models.Index(fields=["requested_at"], name="call_requested"),
             models.Index(
@@ -287,6 +309,11 @@ class ToolCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tool} ({self.get_status_display()})"
+
+    @property
+    def elsewhere(self) -> bool:
+        """An agent that runs elsewhere asks for it over the API: no run of Nod's goes on with it."""
+        return not self.run
 
     @property
     def trustable(self) -> bool:

@@ -43,6 +43,10 @@ RUNNABLE = frozenset({Status.ALLOWED, Status.APPROVED})
 FINAL = frozenset(Status) - frozenset(NEXT)
 
 
+ELSEWHERE = "elsewhere"
+"""The provider of tools that agents have which run elsewhere."""
+
+
 class Effect(models.TextChoices):
     """What a policy does to a call it matches."""
 
@@ -84,6 +88,7 @@ class Fault(models.TextChoices):
     TOO_LATE = "too_late", "The approval was not used in time"
     WORKER_DIED = "worker_died", "The worker died while it ran"
     STOPPED = "stopped", "The worker was stopped while it ran"
+    SILENT = "silent", "Whoever ran it did not say in time what became of it"
     TIMED_OUT = "timed_out", "It took too long, and nobody waited for its end"
 
 

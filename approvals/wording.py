@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -86,8 +87,19 @@ def changed_by(call: ToolCall) -> str:
 def result_text(call: ToolCall) -> str:
     """The texts of a result, without what the agent alone is told; empty when there are none."""
     blocks = call.result if isinstance(call.result, list) else []
-    texts = [block["text"] for block in blocks if isinstance(block, dict) and "text" in block]
+    texts = [text for block in blocks if isinstance(block, dict) for text in _texts(block, call)]
     return "\n".join(texts[1:] if texts and _is_edit_note(texts[0], call) else texts)
+
+
+def _texts(block: dict[str, Any], call: ToolCall) -> list[str]:
+    """JSON is for the agent, unless it runs elsewhere, where no chat tells people of it."""
+    if "text" in block:
+        return [block["text"]]
+    return (
+        [json.dumps(block["json"], indent=2, ensure_ascii=False)]
+        if call.elsewhere and "json" in block
+        else []
+    )
 
 
 def _is_edit_note(text: Any, call: ToolCall) -> bool:
@@ -185,7 +197,9 @@ def became(call: ToolCall) -> State:
         case Status.DENIED | Status.BLOCKED:
             return State("bad", "It did not run.")
         case Status.APPROVED | Status.ALLOWED:
-            others = ToolCall.objects.filter(run=call.run, status__in=UNSETTLED).count() if call.run else 0
+            if call.elsewhere:
+                return State("run", "It runs once the agent, which runs elsewhere, takes it up.")
+            others = ToolCall.objects.filter(run=call.run, status__in=UNSETTLED).count()
             return State("run", when_it_runs(others))
         case Status.STARTED:
             return State("run", "It is running.")

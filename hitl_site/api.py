@@ -19,8 +19,8 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from agents.api import router as sessions
 from approvals.api import problem, trail
-from approvals.api import router as calls
 from approvals.errors import Refusal
+from approvals.outside_api import router as calls
 from hitl_site import outage
 
 api_log = logging.getLogger("nod.api")

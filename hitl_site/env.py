@@ -148,6 +148,14 @@ def audit_keys(name: str, secret: str) -> list[bytes]:
     return [*(key.encode() for key in keys), derived]
 
 
+def long_secret(name: str) -> str:
+    """A secret that is not easily guessed; empty without one."""
+    text = value(env.str, name, "", f"Is the file that {name}_FILE names there?")
+    if text and (len(text) < 20 or not text.isascii()):
+        raise ImproperlyConfigured(f"{name} is not usable. Give at least 20 random ASCII characters.")
+    return text
+
+
 def failpoints(name: str, debug: bool) -> Path | None:
     """The folder in which tests arm failpoints; refused where it could do harm."""
     text = value(env.str, name, "", "")

@@ -150,7 +150,7 @@ SECURE_SSL_REDIRECT = not DEBUG
 SECURE_HSTS_SECONDS = 0 if DEBUG else 31_536_000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not DEBUG
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 CSRF_FAILURE_VIEW = "hitl_site.views.csrf_failure"
 
@@ -236,6 +236,9 @@ SWEEP_GRACE = timedelta(seconds=3)  # a run that is due longer than this was for
 RUN_MAX_ATTEMPTS = 5  # a run that kills its worker so often is given up
 MESSAGE_MAX_CHARS = 20_000
 PENDING_A_SESSION = 20  # calls that may wait for people at the same time
+PENDING_A_TOKEN_OWNER = 200  # the same, for all sessions of somebody's agents that run elsewhere
+CALL_LEASE = timedelta(minutes=5)  # for what such an agent has claimed, unless it asks for another time
+CALL_LEASE_MOST = timedelta(hours=1)
 DENIALS_A_CALL = 3  # after so many, exactly the same call is not asked for again in its session
 TRUST_MAX_AGE = timedelta(hours=8)
 NOTICE_GRACE = timedelta(seconds=60)  # a call that is decided sooner is written to nobody about
@@ -246,6 +249,7 @@ NOTICE_BACKOFF = (timedelta(seconds=30), timedelta(hours=1))  # after the first 
 PUSH_SUBSCRIPTIONS = 10  # a person; one more takes the place of the oldest
 PUSH_TO_LOOPBACK = False  # for tests, which have a push service of their own
 VAPID_KEY = read.vapid_key("NOD_VAPID_PRIVATE_KEY", DATA_DIR)  # empty: no push
+METRICS_TOKEN = read.long_secret("NOD_METRICS_TOKEN")  # empty: an administrator's API token reads /metrics
 FAILPOINTS = read.failpoints("NOD_FAILPOINTS", DEBUG)  # for tests/chaos
 DEMO = DEBUG  # demo people, the outbox page: never with DEBUG off
 WORKSPACE_DIR = DATA_DIR / "workspace"

@@ -10,6 +10,7 @@ from approvals import insights_views
 from approvals.audit_views import trail
 from hitl_site import health, installed, views
 from hitl_site.api import urls as api_urls
+from hitl_site.metrics.views import metrics
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -32,6 +33,7 @@ urlpatterns = [
     path("sw.js", installed.worker, name="worker"),
     path("healthz", health.alive, name="healthz"),
     path("readyz", health.ready, name="readyz"),
+    path("metrics", metrics, name="metrics"),
 ]
 
 if settings.SSO:

@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from email import policy
 from email.message import Message
 from email.parser import BytesParser
@@ -21,12 +22,14 @@ from tempfile import TemporaryDirectory, mkdtemp
 
 import psutil
 
+from hitl_site.embedded import folder_of, socket_path, valkey_command
+
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
 START = 90.0  # seconds until it is up, on a machine that is busy with other tests
 PATIENCE = 30.0  # seconds until something that takes milliseconds counts as broken
 
 TEMPLATES = "NOD_TEST_TEMPLATES"  # names the folder in which they are kept
-TOKENS = (("alice", "chat"), ("rita", "review"))
+TOKENS = (("alice", "chat"), ("alice", "agent"), ("rita", "review"))
 
 # In one process, since each start of manage.py takes two seconds. FAST is the model without its typing delay.
 PREPARE = """
@@ -117,6 +120,34 @@ class System:
             yield psutil.Process(self.start().pid)
         finally:
             self.stop()
+
+    @contextmanager
+    def web(self) -> Iterator[None]:
+        """The web server and its Valkey alone, until the block ends: for what needs no worker."""
+        path = socket_path(self.folder)
+        with ExitStack() as stack:
+            stack.enter_context(folder_of(path))
+            log = stack.enter_context(self._log.open("a"))
+            daphne = [sys.executable, "-m", "daphne", "-p", str(self.port), "-v", "0"]
+            for command in (valkey_command(self.folder, path), [*daphne, "hitl_site.asgi:application"]):
+                process = subprocess.Popen(
+                    command, env=self.env, stdout=log, stderr=subprocess.STDOUT, cwd=MANAGE.parent
+                )
+                stack.callback(process.wait, PATIENCE)
+                stack.callback(process.terminate)
+            self._await_answer(process)
+            yield
+
+    def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.url}/healthz", timeout=START).close()
+                return
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"The web server did not come up:\n{self.log()[-2000:]}") from None
+            time.sleep(0.05)
 
     @property
     def pid(self) -> int:

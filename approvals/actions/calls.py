@@ -11,15 +11,15 @@ from django.db.models import DurationField, F, Q, QuerySet, UUIDField
 from django.db.models.functions import Now
 
 from approvals import audit, events
-from approvals.actions.verdicts import Judged, Request, examine, frozen, thawed
-from approvals.digest import call_digest
-from approvals.errors import DefinitionChanged, InvalidArguments, LostClaim, NotFound
+from approvals.actions.rechecks import changed, fault_of
+from approvals.actions.verdicts import Judged, Request, examine, frozen
+from approvals.errors import LostClaim
 from approvals.fields import storable
-from approvals.models import Decision, Tool, ToolCall, TrustGrant
-from approvals.policy import Terms, Verdict, stricter
+from approvals.models import Tool, ToolCall, TrustGrant
+from approvals.policy import Terms
 from approvals.prepared import Insert, Slot, Update
 from approvals.signals import asked, settled
-from approvals.states import Choice, Effect, Fault, Status
+from approvals.states import RUNNABLE, Effect, Fault, Status
 
 AGENT = "agent"  # the actor of what the agent's side does
 PROMPT_KEPT = 2000  # characters
@@ -62,13 +62,33 @@ def start_new(request: Request, epoch: int) -> ToolCall | Judged:
 
     In the caller's transaction. Returns the verdict instead when it is not (or no longer) allow.
     """
+    started = {"status": Status.STARTED, "epoch": epoch, "started_at": Now()}
+    call = _let(request, started)
+    if isinstance(call, ToolCall):
+        audit.record("call.started", AGENT, call=call)
+    return call
+
+
+def allow(request: Request) -> ToolCall | Judged:
+    """Store a call that nobody needs to be asked for and that is claimed later, in the caller's transaction.
+
+    It has to be claimed within the time that an approval would be usable. Returns the verdict instead when it is not
+    allow.
+    """
+    return _let(request, {"status": Status.ALLOWED})
+
+
+def _let(request: Request, stands: dict[str, Any]) -> ToolCall | Judged:
     judged = examine(request)
     if judged.verdict.effect != Effect.ALLOW:
         return judged
-    call = _row(judged, Status.STARTED)
+    call = _row(judged, stands["status"])
     if judged.verdict.by_trust and not _use_trust(call, judged):
-        return start_new(request, epoch)  # the grant ended since the verdict: judge again without it
-    call.epoch, call.started_at = epoch, Now()
+        return _let(request, stands)  # the grant ended since the verdict: judge again without it
+    if call.status == Status.ALLOWED:
+        call.executable_until = Now() + judged.verdict.terms.executable_for
+    for name, value in stands.items():
+        setattr(call, name, value)
     call.save(force_insert=True)
     entries = [
         _requested(call),
@@ -76,7 +96,7 @@ def start_new(request: Request, epoch: int) -> ToolCall | Judged:
     ]
     if call.trust_id:
         entries.append(audit.entry("trust.used", AGENT, call=call, grant=str(call.trust_id)))
-    audit.write(*entries, audit.entry("call.started", AGENT, call=call))
+    audit.write(*entries)
     events.ring(events.session_topic(call.session), "changed")
     return call
 
@@ -88,7 +108,7 @@ def start_approved(call: ToolCall, request: Request, epoch: int) -> ToolCall:
     (one that blocks wins), the window in which an approval may be used. What fails makes the call LAPSED.
     The row that comes back is STARTED with this epoch, or must not run.
     """
-    if change := _changed(call, request):
+    if change := changed(call, request):
         return _lapse_as_read(call, request, epoch, *change)
     if not _START(pk=call.pk, version=call.version, digest=call.digest, epoch=epoch):
         return _not_started(call, request, epoch)
@@ -117,7 +137,7 @@ def start_again(call: ToolCall, request: Request, epoch: int) -> ToolCall:
 
     Only for tools that may be repeated. Whatever has changed since makes its outcome a question for a person.
     """
-    if _changed(call, request) or not _repeatable(call):
+    if changed(call, request) or not _repeatable(call):
         return leave_unknown(call)
     updated = ToolCall.objects.filter(pk=call.pk, status=Status.STARTED, epoch=call.epoch).update(
         epoch=epoch, started_at=Now()
@@ -154,7 +174,7 @@ def _not_started(call: ToolCall, request: Request, epoch: int) -> ToolCall:
     if call.version != version:  # undone and approved once more: what counts is what is there now
         return start_approved(call, request_for(call, request), epoch)
     stale = ToolCall.objects.filter(pk=call.pk, executable_until__lte=Now()).exists()
-    return _lapse_as_read(call, request, epoch, *_fault(Fault.TOO_LATE if stale else Fault.ARGUMENTS))
+    return _lapse_as_read(call, request, epoch, *fault_of(Fault.TOO_LATE if stale else Fault.ARGUMENTS))
 
 
 def _lapse_as_read(call: ToolCall, request: Request, epoch: int, fault: Fault, why: str) -> ToolCall:
@@ -170,87 +190,10 @@ def request_for(call: ToolCall, request: Request) -> Request:
     return replace(request, arguments=call.arguments)
 
 
-def _changed(call: ToolCall, request: Request) -> tuple[Fault, str] | None:
-    """Why what would run is not what was decided, as a word and a sentence; None when it is."""
-    decision = call.decision()
-    try:  # a decision is for this call: trust neither adds to it nor hides what a policy asks for by now
-        judged = examine(request, heed_trust=decision is None)
-    except (DefinitionChanged, NotFound):
-        return _fault(Fault.DEFINITION)
-    except InvalidArguments:
-        return _fault(Fault.ARGUMENTS)
-    if judged.tool.definition != call.definition:
-        return _fault(Fault.DEFINITION)
-    stored = call_digest(
-        session=call.session, tool=call.tool, definition=judged.tool.definition, arguments=call.arguments
-    )
-    if stored != call.digest or not _approved(call, decision):
-        return _fault(Fault.ARGUMENTS)
-    if decision and not _enough(call):
-        return _fault(Fault.APPROVALS)
-    if not _trust_stands(call, decision):
-        return _fault(Fault.REVOKED)
-    if judged.verdict.effect == Effect.BLOCK:
-        return Fault.BLOCKED, f"The policy “{judged.verdict.policy}” blocks it now."
-    if decision and judged.verdict.asks and stricter(judged.verdict.terms, thawed(call.terms)):
-        return Fault.STRICTER, _asks_for_more(judged.verdict)
-    if decision is None and _is_asked_for_now(call, judged):
-        return Fault.BLOCKED, "People are asked for it now."
-    return None
-
-
-def _asks_for_more(verdict: Verdict) -> str:
-    """A lenient policy that is gone, or off, is lenient no more: what no policy matches asks on the usual terms."""
-    if verdict.policy:
-        return f"The policy “{verdict.policy}” asks for more now than it was approved with."
-    return f"It takes more now than it was approved with. {verdict.why}"
-
-
-def _is_asked_for_now(call: ToolCall, judged: Judged) -> bool:
-    """Nobody was asked when it was started. Trust that is over still covers what it had started."""
-    if not judged.verdict.asks:
-        return False
-    now = judged.verdict.terms
-    more = now.quorum > 1 or stricter(now, thawed(call.terms))
-    return call.trust_id is None or judged.verdict.effect == Effect.ALWAYS_ASK or more
-
-
-def _fault(fault: Fault) -> tuple[Fault, str]:
-    return fault, f"{fault.label}."
-
-
-def _approved(call: ToolCall, decision: Decision | None) -> bool:
-    """A decision covers exactly this digest, or policies allowed the call without one."""
-    if decision is None:
-        return call.status == Status.STARTED and not call.groups
-    return decision.choice != Choice.DENY and decision.digest == call.digest
-
-
-def _enough(call: ToolCall) -> bool:
-    """As many people as it takes approved exactly this, each of them once; counted anew, whatever the row says."""
-    if call.quorum == 1:
-        return True  # the decision that was looked at is the one
-    counted = call.decisions.filter(undone_at=None, round=call.round, digest=call.digest)
-    people = counted.exclude(choice=Choice.DENY).order_by().values("by").distinct()
-    return people.count() >= call.quorum
-
-
-def _trust_stands(call: ToolCall, decision: Decision | None) -> bool:
-    """A revoke stops the call on which trust was given, and one that a dead worker had started by it.
-
-    A person who lets it run again decides anew. Locked: the revoke waits for the claim, or wins.
-    """
-    grant_id = decision.grant_id if decision else call.trust_id
-    if grant_id is None:
-        return True
-    grant = TrustGrant.objects.select_for_update().filter(pk=grant_id).values_list("revoked_at", flat=True)
-    return list(grant) == [None]
-
-
 def lapse(call: ToolCall, fault: Fault, why: str = "", *, version: int | None = None) -> ToolCall:
-    """An approved call will not run, in the caller's transaction; with a version, only while it has that."""
+    """A call that might run will not, in the caller's transaction; with a version, only while it has that."""
     changes = {"fault": fault, "why": why or f"{fault.label}.", "version": F("version") + 1}
-    rows = ToolCall.objects.filter(pk=call.pk, status=Status.APPROVED)
+    rows = ToolCall.objects.filter(pk=call.pk, status__in=RUNNABLE)
     if version is not None:
         rows = rows.filter(version=version)
     updated = rows.update(status=Status.LAPSED, finished_at=Now(), **changes)
@@ -332,12 +275,13 @@ def mark_unknown(call: ToolCall, fault: Fault) -> bool:
 
 
 def expire_due(limit: int = 500) -> int:
-    """Expire pending calls whose time is up; lapse approvals that were not used in time."""
+    """Expire pending calls whose time is up; lapse approvals, and what was allowed, that nobody used in time."""
     expired = ToolCall.objects.filter(status=Status.PENDING, expires_at__lte=Now())
-    lapsed = ToolCall.objects.filter(status=Status.APPROVED, executable_until__lte=Now())
-    return _end(expired[:limit], Status.EXPIRED, "call.expired", SYSTEM) + _end(
-        lapsed[:limit], Status.LAPSED, "call.lapsed", SYSTEM
-    )
+    ended = _end(expired[:limit], Status.EXPIRED, "call.expired", SYSTEM)
+    for status in RUNNABLE:  # one after the other: each has its index
+        lapsed = ToolCall.objects.filter(status=status, executable_until__lte=Now())
+        ended += _end(lapsed[:limit], Status.LAPSED, "call.lapsed", SYSTEM)
+    return ended
 
 
 def cancel(calls: QuerySet[ToolCall], actor: str, *statuses: Status) -> int:

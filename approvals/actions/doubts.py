@@ -16,7 +16,7 @@ from approvals.permissions import reviewers_in
 from approvals.policy import REVIEWERS
 from approvals.policy_files import Entry
 from approvals.signals import known_agents
-from approvals.states import Effect
+from approvals.states import ELSEWHERE, Effect
 
 LOOKED_AT = 50  # calls that a condition is tried on, the latest
 
@@ -31,10 +31,11 @@ def _unknown_names(entry: Entry) -> list[str]:
     found = []
     if entry.agent:
         agents = {slug for _, slugs in known_agents.send(sender=None) for slug in slugs or ()}
-        if entry.agent not in agents:
+        elsewhere = ToolCall.objects.filter(run="", agent=entry.agent)
+        if entry.agent not in agents and not elsewhere.exists():
             found.append(_nobody("agent", entry.agent, agents))
     if entry.provider:
-        providers = set(Tool.objects.values_list("provider", flat=True))
+        providers = {ELSEWHERE, *Tool.objects.values_list("provider", flat=True)}
         if entry.provider not in providers:
             found.append(_nobody("provider", entry.provider, providers))
     return found

@@ -11,7 +11,9 @@ from approvals.actions.verdicts import check_size
 from approvals.digest import call_digest, canonical
 from approvals.errors import InvalidArguments, Stale
 from approvals.models import Tool, ToolCall
+from approvals.schemas import tame
 from approvals.secrecy import hide
+from approvals.states import ELSEWHERE
 
 # What the schema may say of all arguments without quoting their values, some of which are hidden.
 NAMES_ONLY = frozenset(("required", "dependentRequired", "additionalProperties", "unevaluatedProperties"))
@@ -30,8 +32,11 @@ def proposal(call: ToolCall, arguments: Any) -> Any:
 
 def schema_of(tool: str) -> dict[str, Any]:
     """The JSON Schema of the tool's arguments; any object for a tool that is gone."""
-    schema = Tool.objects.filter(name=tool).values_list("schema", flat=True).first()
-    return schema if isinstance(schema, dict) else {"type": "object"}
+    found = Tool.objects.filter(name=tool).values_list("schema", "provider").first()
+    schema, provider = found or (None, "")
+    if not isinstance(schema, dict):
+        return {"type": "object"}
+    return tame(schema) if provider == ELSEWHERE else schema
 
 
 def whole_arguments(tool: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from approvals import audit, events
+from approvals.actions import calls
 from approvals.actions.decisions import (
     check_length,
     check_may_decide,
@@ -80,6 +81,8 @@ def _settle(call: ToolCall, user: User, settlement: Settlement) -> ToolCall:
         _approve(call, user, settlement, note)
     if call.status == Status.APPROVED:
         resumed.send(sender=ToolCall, call=call)
+        if call.elsewhere:
+            calls.open_window(call)  # no run goes on with it and opens one
     if call.status != Status.UNKNOWN:
         audit.record(SETTLED, user.get_username(), call=call, outcome=settlement.outcome, note=note)
         settled.send(sender=ToolCall, call=call)

@@ -23,6 +23,7 @@ def register(definition: Definition, *, looked_at: bool, actor: str = "system") 
         "definition": definition.hash,
         "idempotent": definition.idempotent,
         "timeout": definition.timeout,
+        "owner_id": None,
     }
     if row and all(getattr(row, name) == value for name, value in fields.items()):
         Tool.objects.filter(pk=row.pk).update(last_seen=Now())
@@ -38,7 +39,13 @@ def register(definition: Definition, *, looked_at: bool, actor: str = "system") 
 
 
 @audit.audited()
-def look_at(tool: Tool, actor: str) -> None:
-    """A person has looked at the definition as it stands; policies may allow it from now on."""
-    if Tool.objects.filter(pk=tool.pk, definition=tool.definition).update(looked_at=tool.definition):
-        audit.record("tool.changed", actor, tool=tool.name, looked_at=tool.definition)
+def look_at(tool: Tool, actor: str, seen: str = "") -> bool:
+    """A person has looked at the definition: the one as it was loaded, or `seen`. Policies may allow it from now on.
+
+    False where it is another by now.
+    """
+    definition = seen or tool.definition
+    looked_at = Tool.objects.filter(pk=tool.pk, definition=definition).update(looked_at=definition)
+    if looked_at:
+        audit.record("tool.changed", actor, tool=tool.name, looked_at=definition)
+    return bool(looked_at)

@@ -142,6 +142,10 @@ ENDPOINTS = {
     ("GET", "calls"): {"review"},
     ("GET", "calls/{call}"): {"chat", "review", "agent"},
     ("POST", "calls/{call}/decisions"): {"review"},
+    ("POST", "calls"): {"agent"},
+    ("POST", "calls/{call}/claim"): {"agent"},
+    ("POST", "calls/{call}/outcome"): {"agent"},
+    ("POST", "calls/{call}/cancel"): {"agent"},
 }
 
 
@@ -265,7 +269,8 @@ def test_it_hides_what_is_somebody_else_s(as_, call, method, path, who):
     """Nobody else's chat token learns so much as that it is there."""
     scopes = SCOPES if who == "bob" else ("chat", "agent")
     api = as_(User.objects.get(username=who), *scopes)
-    body = {"text": "Hello.", **decision(call)} if method == "POST" else None
+    outcome = {"lease": "x" * 30, "status": "failed"}
+    body = {"text": "Hello.", **outcome, **decision(call)} if method == "POST" else None
     theirs = api(method, path.format(session=call.session, call=call.pk, none=NOBODY), body)
     nobodys = api(method, path.format(session=NOBODY, call=NOBODY, none=NOBODY), body)
     assert (theirs.status_code, theirs.content) == (nobodys.status_code, nobodys.content)
@@ -284,6 +289,7 @@ def test_it_shows_a_call_whole(reviewing, call, alice):
         "tool": "send_email",
         "arguments": MAIL,
         "proposed": None,
+        "definition": call.definition,
         "digest": call.digest,
         "version": 1,
         "status": "pending",

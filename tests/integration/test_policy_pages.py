@@ -114,7 +114,7 @@ def test_it_takes_durations_as_people_write_them(office):
         ),
         (
             {"provider": "remote"},
-            "There is no provider “remote” yet; the policy waits for one. There are: local.",
+            "There is no provider “remote” yet; the policy waits for one. There are: elsewhere, local.",
         ),
     ],
 )

@@ -247,7 +247,8 @@ def test_it_asks_the_database_no_more_for_more_rows(as_rita, alice, bob, remy, p
 def test_it_shows_who_wants_what_and_why(as_rita, call):
     html = text(as_rita.get(page_of(call)))
     for words in (
-        "<b>assistant</b> wants this for <b>alice</b>",
+        "<b>assistant</b>",
+        "wants this for <b>alice</b>",
         "Asks because of <b>Ask before mail goes out</b>",
         "any of reviewers, not alice",
         "dev@example.com",

@@ -7,11 +7,13 @@ once in its file (tests/unit/test_mutants.py), so that the list cannot rot unnot
 from __future__ import annotations
 
 from tests.mutants.desk import DESK
+from tests.mutants.elsewhere import ELSEWHERE
 from tests.mutants.mutant import Mutant
 from tests.mutants.mutant import tests_in as _in
 
 MODEL = "tests/integration/test_model_check.py"
 CALLS, DECISIONS = "approvals/actions/calls.py", "approvals/actions/decisions.py"
+RECHECKS = "approvals/actions/rechecks.py"
 UNDOING, SETTLEMENTS = "approvals/actions/undoing.py", "approvals/actions/settlements.py"
 SETTLE = "settle(**_seen(call, ruling), status=status, approves=int(status == Status.APPROVED), **edits)"
 RUNS, LEDGER = "agents/actions/runs.py", "agents/ledger.py"
@@ -91,14 +93,14 @@ MUTANTS = (
     ),
     Mutant(
         "who lets a call run again decides anew",
-        CALLS,
+        RECHECKS,
         "grant_id = decision.grant_id if decision else call.trust_id",
         "grant_id = call.trust_id or (decision.grant_id if decision else None)",
         _in("integration", "settlements", "it_runs_again_though_the_trust_was_revoked_that_started_it"),
     ),
     Mutant(
         "what trust had started is not started again after a revoke",
-        CALLS,
+        RECHECKS,
         "grant_id = decision.grant_id if decision else call.trust_id",
         "grant_id = decision.grant_id if decision else None",
         _in("integration", "deploys", "what_trust_had_started_is_not_started_again_after_a_revoke"),
@@ -142,14 +144,14 @@ MUTANTS = (
     ),
     Mutant(
         "what is stored is what was digested",
-        CALLS,
+        RECHECKS,
         "if stored != call.digest or not _approved(call, decision):",
         "if not _approved(call, decision):",
         _in("integration", "loop", "it_refuses_a_row_that_was_edited"),
     ),
     Mutant(
         "nothing runs without a decision on it",
-        CALLS,
+        RECHECKS,
         "if stored != call.digest or not _approved(call, decision):",
         "if stored != call.digest:",
         _in(
@@ -161,7 +163,7 @@ MUTANTS = (
     ),
     Mutant(
         "a decision counts for its digest alone",
-        CALLS,
+        RECHECKS,
         "return decision.choice != Choice.DENY and decision.digest == call.digest",
         "return decision.choice != Choice.DENY",
         _in("integration", "loop", "it_refuses_arguments_and_digest_that_were_forged_together"),
@@ -175,15 +177,15 @@ MUTANTS = (
     ),
     Mutant(
         "a policy that blocks by now wins",
-        CALLS,
+        RECHECKS,
         "if judged.verdict.effect == Effect.BLOCK:\n        return Fault.BLOCKED",
         "if False:\n        return Fault.BLOCKED",
         _in("integration", "loop", "it_heeds_a_policy_that_blocks_now"),
     ),
     Mutant(
         "a revoke stops the call on which trust was given",
-        CALLS,
-        "    if not _trust_stands(call, decision):\n        return _fault(Fault.REVOKED)\n",
+        RECHECKS,
+        "    if not _trust_stands(call, decision):\n        return fault_of(Fault.REVOKED)\n",
         "",
         _in("integration", "trust", "a_revoke_stops_the_call_on_which_it_was_given"),
     ),
@@ -457,7 +459,7 @@ MUTANTS = (
     ),
     Mutant(
         "trust does not hide a stricter policy at the claim",
-        CALLS,
+        RECHECKS,
         "heed_trust=decision is None",
         "heed_trust=True",
         _in("integration", "quorum", "trust_does_not_hide_a_policy_of_which_it_would_be_enough"),
@@ -493,14 +495,14 @@ MUTANTS = (
     ),
     Mutant(
         "approvals are counted anew at the claim",
-        CALLS,
+        RECHECKS,
         "    if decision and not _enough(call):\n",
         "    if False:\n",
         _in("integration", "quorum", "it_does_not_run_on_fewer_approvals_than_it_takes"),
     ),
     Mutant(
         "a lenient policy that is gone is lenient no more",
-        CALLS,
+        RECHECKS,
         "    if decision and judged.verdict.asks and stricter(",
         "    if decision and judged.verdict.asks and judged.verdict.policy and stricter(",
         _in("integration", "quorum", "a_lenient_policy_that_is_gone_is_lenient_no_more"),
@@ -514,7 +516,7 @@ MUTANTS = (
     ),
     Mutant(
         "a stricter policy wins over an approval",
-        CALLS,
+        RECHECKS,
         "stricter(judged.verdict.terms, thawed(call.terms))",
         "False",
         _in("integration", "quorum", "a_stricter_policy_wins_over_an_approval"),
@@ -629,4 +631,5 @@ MUTANTS = (
         _in("integration", "terminal_asking", "a_token_without_review_decides_nothing"),
     ),
     *DESK,
+    *ELSEWHERE,
 )
