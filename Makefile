@@ -9,7 +9,7 @@ UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 \
 unexport PYTHONDONTWRITEBYTECODE
 
 # Those that start a Nod or a server of their own, and those about pages, sockets, files and words.
-OWN_SERVERS := processes up agentcore bedrock bedrock_journey postgres sso
+OWN_SERVERS := processes up agentcore agentcore_hostile agentcore_same agentcore_wire bedrock bedrock_journey postgres sso
 PAGES := addresses admin api because card_pages chat_attachments chat_deciding chat_editing chat_pages chat_questions chat_sessions \
 	chat_streaming clocks commands context edit_pages golden handlers health history hub leaving_out much notice_pages people policy_files \
 	policy_pages queue_pages quorum_model roles seed_semantics sockets web_push

@@ -44,7 +44,7 @@ MISBEHAVES = (
     "The agent on AgentCore answered in a way that Nod does not understand. "
     "Please try again, and tell an administrator if it stays."
 )
-NOT_SENT = "The run was stopped before the agent was asked to do it. Nothing was done."
+NOT_SENT = "It was interrupted before the agent was asked to do it. Nothing was done."
 UNTOUCHED = "The agent failed before it began. Nothing was done."
 NOTHING_DONE = "The agent's runtime did not begin it: {why} Nothing was done."
 

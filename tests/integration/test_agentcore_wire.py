@@ -8,6 +8,8 @@ import socketserver
 import struct
 import threading
 import time
+from collections.abc import Callable
+from typing import cast
 
 import pytest
 
@@ -31,14 +33,17 @@ class Wire(socketserver.ThreadingTCPServer):
 
     allow_reuse_address = daemon_threads = True
     block_on_close = False
+    behave: Callable[[socket.socket], object]
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.requests, self.behave, self.over = 0, None, threading.Event()
+        self.requests, self.over = 0, threading.Event()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
 
 class _Handler(socketserver.StreamRequestHandler):
+    server: Wire
+
     def handle(self):
         while line := self.rfile.readline():
             length = 0
@@ -67,8 +72,9 @@ def running():
         thread.join()
 
 
-@pytest.fixture
-def server(running, monkeypatch):
+@pytest.fixture(scope="module")
+def configured(running):
+    """Clients cost a third of a second each: they are shared."""
     settings = {
         "AWS_ENDPOINT_URL_BEDROCK_AGENTCORE": running.url,
         "AWS_ACCESS_KEY_ID": "test",
@@ -77,13 +83,28 @@ def server(running, monkeypatch):
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         "AWS_CONFIG_FILE": "/dev/null",
     }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(invoking, "READ_TIMEOUT", 0.3)
-    monkeypatch.setattr(invoking, "COLD_START", 0.3)
-    running.requests = 0
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        patch.setattr(invoking, "READ_TIMEOUT", 0.3)
+        patch.setattr(invoking, "COLD_START", 0.3)
+        patch.setattr(invoking, "TRIES", 2)
+        invoking.forget()
+        yield running
+        invoking.forget()
+
+
+@pytest.fixture
+def server(configured):
+    configured.requests = 0
+    return configured
+
+
+@pytest.fixture
+def anew(server):
+    """With clients of its own."""
     invoking.forget()
-    yield running
+    yield server
     invoking.forget()
 
 
@@ -153,17 +174,16 @@ def test_what_carries_approvals_is_sent_once(server, fault):
     assert server.requests == 1
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_description_that_does_not_come(server, fault, monkeypatch):
+@pytest.mark.parametrize("fault", ["half of the headers", "closed after the headers", "a page", "no HTTP"])
+def test_a_description_that_does_not_come(server, fault):
     """Nothing is granted yet, and nothing breaks off: it is tried again later, or said what is wrong."""
-    monkeypatch.setattr(invoking, "TRIES", 1)
     server.behave = FAULTS[fault]
     with pytest.raises(Problem) as found:
         asyncio.run(invoking.describe(PLACE, lambda: False))
     assert found.value.code in ("unreachable", "runtime_changed")
 
 
-def test_a_stop_does_not_wait_for_a_description(server, monkeypatch):
+def test_a_stop_does_not_wait_for_a_description(anew, server, monkeypatch):
     monkeypatch.setattr(invoking, "COLD_START", 30)
     monkeypatch.setattr(invoking, "LOOK_EVERY", 0.02)
     server.behave = lambda connection: server.over.wait(30)
@@ -173,7 +193,7 @@ def test_a_stop_does_not_wait_for_a_description(server, monkeypatch):
     assert time.monotonic() - began < 15
 
 
-def test_nobody_there(server, monkeypatch):
+def test_nobody_there(anew, server, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -190,14 +210,14 @@ def test_nobody_there(server, monkeypatch):
         ("AWS_PROFILE", "nobody", "missing_credentials"),
     ],
 )
-def test_settings_that_are_wrong(server, monkeypatch, setting, value, code):
+def test_settings_that_are_wrong(anew, server, monkeypatch, setting, value, code):
     monkeypatch.setenv(setting, value)
     with pytest.raises(Problem) as found:
         send(once=True)
     assert (found.value.code, found.value.sent, server.requests) == (code, False, 0)
 
 
-def test_credentials_that_come_later_are_found(server, monkeypatch):
+def test_credentials_that_come_later_are_found(anew, server, monkeypatch):
     """A client keeps what it was built with, also that there were none; a worker is not restarted for that."""
     server.behave = describes
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
@@ -254,10 +274,8 @@ def test_an_arn_that_is_none(arn):
 class Gate:
     """Grants the one call, and notes what becomes of it."""
 
-    lost = None
-
     def __init__(self):
-        self.heard = []
+        self.lost, self.heard = None, []
 
     async def verdict(self, use):
         return port.Proceed() if not self.heard else port.Ask({})
@@ -282,7 +300,16 @@ def test_a_result_that_never_comes_is_not_waited_for_for_ever(server, monkeypatc
     gate = Gate()
     use = {"toolUse": {"toolUseId": "one", "name": "get_weather", "input": {"city": "Brno"}}}
     job = port.Job(
-        "s" * 36, [{"role": "assistant", "content": [use]}], {}, "", "", "", {}, ("get_weather",), 3, gate
+        "s" * 36,
+        [{"role": "assistant", "content": [use]}],
+        {},
+        "",
+        "",
+        "",
+        {},
+        ("get_weather",),
+        3,
+        cast(port.Gate, gate),
     )
     job = port.Job(**{**vars(job), "runtime_arn": ARN})
 
