@@ -9,11 +9,12 @@ UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 \
 unexport PYTHONDONTWRITEBYTECODE
 
 # Those that start a Nod or a server of their own, and those about pages, sockets, files and words.
-OWN_SERVERS := processes up agentcore agentcore_deploy bedrock bedrock_journey bedrock_models bedrock_seen nod_client postgres providers sso \
-	terminal
-PAGES := addresses admin agent_api agent_api_pages api because card_pages chat_attachments chat_deciding chat_editing chat_pages chat_questions chat_sessions \
-	chat_streaming clocks commands context edit_pages golden handlers health history hooks hub leaving_out metrics models_admin much notice_pages \
-	people policy_files policy_pages queue_pages quorum_model roles seed_semantics sockets terminal_asking web_push
+OWN_SERVERS := processes up agentcore agentcore_deploy agentcore_hostile agentcore_same agentcore_wire bedrock bedrock_journey \
+	bedrock_models bedrock_seen nod_client postgres providers sso terminal
+PAGES := addresses admin agent_api agent_api_pages api because card_pages chat_attachments chat_deciding chat_editing chat_pages \
+	chat_questions chat_sessions chat_streaming clocks commands context edit_pages golden handlers health history hooks hub leaving_out \
+	metrics models_admin much notice_pages people policy_files policy_pages queue_pages quorum_model roles seed_semantics sockets \
+	terminal_asking web_push
 without = $(foreach name,$(1),--ignore tests/integration/test_$(name).py)
 
 .DEFAULT_GOAL := help

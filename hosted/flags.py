@@ -22,6 +22,7 @@ class FlagGate:
 
     def __init__(self, tools: Mapping[str, Tool], flags: Mapping[str, Any]) -> None:
         self.lost: Exception | None = None
+        self.acted = False  # some tool has begun: what the model heard of it must not be forgotten
         self.handed_over: dict[str, str] = {}
         """Where the loop stopped: call's id to what its user is told."""
         self._tools, self._flags = tools, flags
@@ -49,6 +50,7 @@ class FlagGate:
         return port.Ask({"message": message})
 
     async def start(self, use: port.ToolUse) -> port.Started:
+        self.acted = True
         tool = self._tools[use.name]
         return port.Started(arguments=tool.validate(use.arguments), timeout=tool.timeout, handle=use)
 

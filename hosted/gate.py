@@ -50,8 +50,9 @@ class WireGate:
     ) -> None:
         self.lost: Exception | None = None
         self.asked: dict[str, wire.Asked] = {}
-        self._begun: set[str] = set()
-        self._tools, self._session, self._decided, self._emit = tools, session, decided, emit
+        # A decision is about a call of the state that came with it: a model may give a later one the same id.
+        self._decided = dict(decided)
+        self._tools, self._session, self._emit = tools, session, emit
         self._arrived = Deadline.after(0)
 
     async def verdict(self, use: port.ToolUse) -> port.Proceed | port.Refuse | port.Ask:
@@ -74,7 +75,7 @@ class WireGate:
         return wire.Asked(use_id, tool.name, arguments, known, digest)
 
     async def start(self, use: port.ToolUse) -> port.Started | port.Settled | port.Ask:
-        match self._decided.get(use.id):
+        match self._decided.pop(use.id, None):
             case Approved() as approved:
                 return self._begin(use, approved)
             case Decision(decision="deny", comment=comment):
@@ -84,7 +85,6 @@ class WireGate:
         return port.Ask({"call": use.id})
 
     def _begin(self, use: port.ToolUse, approved: Approved) -> port.Started:
-        self._begun.add(use.id)
         decision = approved.decision
         within, before = decision.start_within, decision.start_before
         return port.Started(
@@ -106,5 +106,5 @@ class WireGate:
 
     def untouched(self) -> list[wire.Result]:
         """What was approved and has not begun, now that the loop has ended."""
-        approved = {name for name, each in self._decided.items() if isinstance(each, Approved)}
-        return [wire.Result(each, "untouched") for each in sorted(approved - self._begun)]
+        approved = [name for name, each in self._decided.items() if isinstance(each, Approved)]
+        return [wire.Result(each, "untouched") for each in sorted(approved)]

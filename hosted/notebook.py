@@ -32,7 +32,10 @@ STEPS = 20
 
 
 class Conversations:
-    """The latest ones, each with a lock: a second invocation of a session waits for the first."""
+    """The latest ones, each with a lock: a second invocation of a session waits for the first.
+
+    One that is in use is never dropped, or a third would not wait for the second.
+    """
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, Conversation] = OrderedDict()
@@ -43,8 +46,9 @@ class Conversations:
             return Conversation()
         found = self._kept.setdefault(session, Conversation())
         self._kept.move_to_end(session)
-        while len(self._kept) > SESSIONS:
-            self._kept.popitem(last=False)
+        idle = [name for name, each in self._kept.items() if not each.lock.locked() and each is not found]
+        for name in idle[: max(len(self._kept) - SESSIONS, 0)]:
+            del self._kept[name]
         return found
 
 
@@ -75,12 +79,24 @@ async def answer(payload: Any, session: str) -> str:
     conversation = _conversations.of(session)
     async with conversation.lock:
         gate = FlagGate(notebook_tools.TOOLS, flags)
-        said, messages = await _turn([*conversation.messages, _user([{"text": prompt}])], session, gate)
+        messages = [*conversation.messages, _user([{"text": prompt}])]
+        try:
+            said, messages = await _turn(messages, session, gate)
+        except HTTPException as problem:
+            if gate.acted:  # else the same prompt may be sent again, as if it had not been
+                conversation.keep(_broken_off(messages, gate, str(problem.detail)))
+            raise
         conversation.keep(messages)
-    return said
+    return shown(said)
+
+
+def shown(text: str) -> str:
+    """As it can be sent: models write halves of characters too."""
+    return text.encode("utf-8", "replace").decode()
 
 
 async def _turn(messages: list[port.Message], session: str, gate: FlagGate) -> tuple[str, list[port.Message]]:
+    """What is said, and the conversation with it. `messages` grows by what comes meanwhile."""
     job = port.Job(
         session=session,
         messages=[dict(message) for message in messages],  # Strands writes into them
@@ -101,17 +117,30 @@ async def _turn(messages: list[port.Message], session: str, gate: FlagGate) -> t
                 case port.Paused():
                     return _handed_over(messages, gate)
                 case port.Failed(code, sentence):
-                    # The conversation stays as it was before: the same prompt may be sent again.
                     raise HTTPException(503 if code in ("throttled", "unreachable") else 500, sentence)
     return _text(messages[-1]), messages
 
 
 def _handed_over(messages: list[port.Message], gate: FlagGate) -> tuple[str, list[port.Message]]:
     """The loop has stopped at a call: its user hears why word for word, and so does the model next time."""
-    ids = [block["toolUse"]["toolUseId"] for block in messages[-1]["content"] if "toolUse" in block]
     said = "\n\n".join(dict.fromkeys(gate.handed_over.values()))
+    return said, [*messages, *_results(messages, gate), _assistant(said)]
+
+
+def _broken_off(messages: list[port.Message], gate: FlagGate, why: str) -> list[port.Message]:
+    """Tools have run: the model has to know when it goes on, or it would run them again."""
+    return [*messages, *_results(messages, gate), _assistant(f"My answer broke off. {why}")]
+
+
+def _results(messages: list[port.Message], gate: FlagGate) -> list[port.Message]:
+    """Those that the last message still lacks."""
+    ids = [block["toolUse"]["toolUseId"] for block in messages[-1]["content"] if "toolUse" in block]
     results = [{"toolResult": gate.result(each)} for each in dict.fromkeys(ids)]
-    return said, [*messages, _user(results), {"role": "assistant", "content": [{"text": said}]}]
+    return [_user(results)] if results else []
+
+
+def _assistant(text: str) -> port.Message:
+    return {"role": "assistant", "content": [{"text": text}]}
 
 
 def _user(content: port.Blocks) -> port.Message:

@@ -8,6 +8,7 @@ docs/agentcore.md says what is and what is not guaranteed across this wire.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from contextlib import aclosing
 from importlib.metadata import version
@@ -17,11 +18,16 @@ from uuid import uuid4
 from agents.definitions import definition
 from agents.runtimes import invoking, port, wire
 from agents.runtimes.clocks import NEVER, Deadline
+from agents.runtimes.heard import Heard, Misheard
 from agents.runtimes.invoking import Place, Problem
 from agents.tools.registry import catalogue
 from approvals.digest import call_digest
 
+logger = logging.getLogger("nod.runtime")
+
 SCHEMA = 1
+CODE, SENTENCE = 50, 1000  # characters of a failure that are kept
+MARGIN = 60.0  # seconds on top of the longest tool's timeout until its result is not waited for any more
 NEWER = "This chat was paused by a newer version of Nod. Nothing was done. Start a new chat, or update Nod."
 STEP_LIMIT = "The agent took too many steps without coming to an end, and was stopped. Ask for less at once."
 CHANGED = (
@@ -32,7 +38,13 @@ OLD = (
     "The agent on AgentCore is of another version than Nod. Nothing was done. "
     "Ask an administrator to deploy it anew: manage.py agentcore launch."
 )
+NO_ANSWER = "The agent on AgentCore ended without an answer. Please try again."
 NO_PROGRESS = "The agent on AgentCore came to a halt without a reason. Please try again."
+MISBEHAVES = (
+    "The agent on AgentCore answered in a way that Nod does not understand. "
+    "Please try again, and tell an administrator if it stays."
+)
+NOT_SENT = "It was interrupted before the agent was asked to do it. Nothing was done."
 UNTOUCHED = "The agent failed before it began. Nothing was done."
 NOTHING_DONE = "The agent's runtime did not begin it: {why} Nothing was done."
 
@@ -48,9 +60,10 @@ class AgentCoreRuntime:
             async with aclosing(_Turns(job).play()) as events:
                 async for event in events:
                     yield event
-        except Exception:
+        except Exception as error:
             if not job.gate.lost:  # else it was the gate, whose driver knows what to say
-                raise
+                logger.error("an agent on AgentCore failed in a way that Nod does not know", exc_info=error)
+                yield port.Failed("runtime_misbehaves", MISBEHAVES)
 
     resume = start  # the conversation and the ledger say where it goes on
 
@@ -61,25 +74,25 @@ class _Turns:
     def __init__(self, job: port.Job) -> None:
         self._job, self._gate = job, job.gate
         self._place = Place(job.runtime_arn, job.runtime_qualifier, job.session)
-        self._messages = list(job.messages)
+        self._heard = Heard(job.messages)
         self._tools = [name for name in catalogue() if name in job.tools]
         self._started: dict[str, port.Started] = {}  # granted to this worker, and nobody knows more yet
-        self._steps = job.max_steps - bool(
-            _open_calls(self._messages)
-        )  # the calls of the last answer are none
+        # the calls of the last answer are no step
+        self._steps = max(job.max_steps, 1) - bool(self._heard.open_calls())
+        self._overdue = NEVER
         self._fits = False
         self._end: port.Event | wire.Event | None = None
 
     async def play(self) -> port.Events:
         while True:
-            uses = _open_calls(self._messages)
+            uses = self._heard.open_calls()
             verdicts = {use.id: await self._gate.verdict(use) for use in uses}
             proceeds = any(isinstance(each, port.Proceed) for each in verdicts.values())
             if proceeds and (misfit := await self._misfit()):
                 yield misfit
                 return
             try:
-                decisions = await self._decide(uses, verdicts)
+                decisions = await self._claimed(uses, verdicts)
                 if len(decisions) < len(uses) and not self._started:
                     yield port.Paused(_state())  # what is settled already stands in the ledger
                     return
@@ -98,7 +111,7 @@ class _Turns:
         if self._fits:
             return None
         try:
-            described = await invoking.describe(self._place)
+            described = await invoking.describe(self._place, self._job.cancel.is_set)
         except Problem as problem:
             if problem.passing:
                 return port.Later(problem.code, problem.message)
@@ -114,6 +127,14 @@ class _Turns:
                 return port.Failed("runtime_changed", CHANGED.format(tool=name))
         return None
 
+    async def _claimed(self, uses: list[port.ToolUse], verdicts: dict[str, Any]) -> list[dict[str, Any]]:
+        """The decisions. A step that fails halfway leaves claims on calls that nobody was sent: they did not begin."""
+        try:
+            return await self._decide(uses, verdicts)
+        except BaseException:
+            await self._untouched(NOT_SENT)
+            raise
+
     async def _decide(self, uses: list[port.ToolUse], verdicts: dict[str, Any]) -> list[dict[str, Any]]:
         """What the hosted agent is told of its calls; those that people have yet to decide are left out."""
         decisions = []
@@ -126,36 +147,52 @@ class _Turns:
                     self._started[use.id] = answer
                     decisions.append(_approval(use, answer))
                 case port.Settled(succeeded, content):
-                    decisions.append(_settled(use, "succeeded" if succeeded else "failed", content))
+                    decisions.append(self._settled(use, succeeded, content))
                 case port.Refuse(text):
-                    decisions.append(_settled(use, "failed", [{"text": text}]))
+                    decisions.append(self._settled(use, False, [{"text": text}]))
         return decisions
+
+    def _settled(self, use: port.ToolUse, succeeded: bool, content: port.Blocks) -> dict[str, Any]:
+        self._heard.know(use.id, succeeded, content)
+        status = "succeeded" if succeeded else "failed"
+        return {"id": use.id, "decision": "settled", "status": status, "content": content}
 
     async def _request(self, decisions: list[dict[str, Any]], resuming: bool) -> port.Events:
         """One request. `self._end` is how it ended, None when the run was stopped meanwhile."""
         self._end, moved = None, False
+        if self._job.cancel.is_set():
+            await self._untouched(NOT_SENT)
+            return
         payload = self._payload(decisions, resuming)
-        stream = invoking.events(self._place, payload, once=bool(self._started), stopped=self._stopped)
+        timeouts = [started.timeout for started in self._started.values()]
+        self._overdue = Deadline.after(max(timeouts, default=0) + MARGIN)
+        stream = invoking.events(self._place, payload, once=bool(self._started), stopped=self._given_up)
         try:
             async with aclosing(stream) as events:
                 async for event in events:
                     match event:
                         case wire.Result():
-                            moved = True
-                            await self._settle(event)
+                            moved |= await self._settle(event)
+                        case port.Said(message) if message["role"] == "assistant" and self._steps < 1:
+                            self._end = port.Failed("step_limit", STEP_LIMIT)
+                            return
                         case port.Said(message):
                             moved = True
-                            self._hear(message)
-                            yield event
+                            yield self._hear(message)
                         case port.Text() | port.Used():
                             yield event
                         case wire.Halted() | port.Finished() | port.Failed():
                             self._end = await self._ended(event, moved)
+                            return  # nothing comes after an end
                     if self._gate.lost:
                         return
+            if not self._job.cancel.is_set():  # it was given up
+                self._end = port.Failed("stream_broken", invoking.BROKE_OFF)
+        except Misheard:
+            self._end = port.Failed("runtime_misbehaves", MISBEHAVES)
         except Problem as problem:
             if not problem.sent:
-                await self._untouched(problem.message)
+                await self._untouched(NOTHING_DONE.format(why=problem.message))
             self._end = port.Failed(problem.code, problem.message)
 
     def _payload(self, decisions: list[dict[str, Any]], resuming: bool) -> dict[str, Any]:
@@ -164,7 +201,7 @@ class _Turns:
             "nod": wire.PROTOCOL,
             "session": job.session,
             "decisions": decisions,
-            "state": {"schema": SCHEMA, "messages": self._messages},
+            "state": {"schema": SCHEMA, "messages": self._heard.messages},
             "agent": {
                 "system_prompt": job.system_prompt,
                 "provider": job.provider,
@@ -175,42 +212,45 @@ class _Turns:
             },
         }
 
-    def _stopped(self) -> bool:
-        """Nobody waits for the answer any more, and nothing is on its way that has to be recorded."""
-        return self._job.cancel.is_set() and not self._started
+    def _given_up(self) -> bool:
+        """What is on its way has to be recorded, if it comes in its time; nothing else is worth waiting for then."""
+        return self._overdue.passed() if self._started else self._job.cancel.is_set()
 
-    def _hear(self, message: port.Message) -> None:
-        self._messages.append(message)
+    def _hear(self, message: port.Message) -> port.Said:
         self._steps -= message["role"] == "assistant"
+        return port.Said(self._heard.hear(message))
 
     async def _ended(self, end: Any, moved: bool) -> port.Event | wire.Event:
-        if isinstance(end, port.Failed) and end.code in wire.REFUSED:
-            await self._untouched(end.message)
-        if not isinstance(end, wire.Halted):
-            return end  # type: ignore[no-any-return]
-        if not moved or not _open_calls(self._messages):
+        if isinstance(end, port.Failed):
+            if end.code in wire.REFUSED:
+                await self._untouched(NOTHING_DONE.format(why=end.message))
+            return port.Failed(end.code[:CODE], end.message[:SENTENCE])
+        if isinstance(end, port.Finished):
+            return end if self._heard.answered() else port.Failed("runtime_misbehaves", NO_ANSWER)
+        if not moved or not self._heard.open_calls():
             return port.Failed("runtime_misbehaves", NO_PROGRESS)
         known = {call.tool: call.definition for call in end.calls if call.tool in self._tools}
         return self._changed(known, known) or end
 
-    async def _settle(self, result: wire.Result) -> None:
+    async def _settle(self, result: wire.Result) -> bool:
+        """Whether it says something new: not of a call that this request did not grant, and not twice."""
         started = self._started.pop(result.id, None)
         if started is None:
-            return  # not granted by this request, or told twice
+            return False
         if result.status == "lost":
             await self._gate.lose(started, timed_out=result.timed_out)
-        elif result.status == "untouched":
-            await self._gate.record(started, succeeded=False, content=[{"text": UNTOUCHED}])
-        else:
-            succeeded = result.status == "succeeded"
-            await self._gate.record(started, succeeded=succeeded, content=result.content)
+            return True
+        succeeded = result.status == "succeeded"
+        content = [{"text": UNTOUCHED}] if result.status == "untouched" else result.content
+        await self._gate.record(started, succeeded=succeeded, content=content)
+        self._heard.know(result.id, succeeded, content)
+        return True
 
-    async def _untouched(self, why: str) -> None:
+    async def _untouched(self, text: str) -> None:
         """What was granted did not begin, and that is certain."""
         while self._started:
             _, started = self._started.popitem()
-            content = [{"text": NOTHING_DONE.format(why=why)}]
-            await self._gate.record(started, succeeded=False, content=content)
+            await self._gate.record(started, succeeded=False, content=[{"text": text}])
 
     async def _lose_rest(self) -> bool:
         """What was granted and never heard of again; whether people have to say what became of it."""
@@ -234,19 +274,6 @@ def _state() -> dict[str, Any]:
     }
 
 
-def _open_calls(messages: list[port.Message]) -> list[port.ToolUse]:
-    """The calls that the last message asks for. Those that share an id are refused where they are, and never run."""
-    if not messages or messages[-1]["role"] != "assistant":
-        return []
-    uses = [block["toolUse"] for block in messages[-1]["content"] if "toolUse" in block]
-    ids = [use["toolUseId"] for use in uses]
-    return [
-        port.ToolUse(use["toolUseId"], use["name"], use["input"])
-        for use in uses
-        if isinstance(use["input"], dict) and ids.count(use["toolUseId"]) == 1
-    ]
-
-
 def _approval(use: port.ToolUse, started: port.Started) -> dict[str, Any]:
     """A decision that covers exactly what the ledger has granted, and no other moment than this one."""
     known = definition(catalogue()[use.name]).hash
@@ -265,7 +292,3 @@ def _approval(use: port.ToolUse, started: port.Started) -> dict[str, Any]:
 
 def _window(start_by: Deadline) -> dict[str, float]:
     return {} if start_by == NEVER else {"start_within": start_by.left(), "start_before": start_by.wall}
-
-
-def _settled(use: port.ToolUse, status: str, content: port.Blocks) -> dict[str, Any]:
-    return {"id": use.id, "decision": "settled", "status": status, "content": content}

@@ -22,10 +22,12 @@ from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
     EndpointConnectionError,
+    ParamValidationError,
 )
 
 from agents.providers.problems import explain
 from agents.runtimes import wire
+from agents.runtimes.threads import in_thread
 
 ARN = re.compile(
     r"arn:aws[a-z-]*:bedrock-agentcore:(?P<region>[a-z0-9-]+):\d{12}:runtime/[A-Za-z][A-Za-z0-9_]{0,47}-[A-Za-z0-9]{10}"
@@ -36,6 +38,8 @@ COLD_START = 60  # seconds that a new microVM may take for its first answer
 TRIES = 3
 LOOK_EVERY = 0.5  # seconds until a stop is noticed
 READ_AT_ONCE = 65536  # bytes
+LONGEST_EVENT = 32 * 2**20  # bytes; a worker has other runs too
+LONGEST_DESCRIPTION = 2**20
 SHORTEST_SESSION = 33  # characters of a runtime session's id; AgentCore takes no shorter one
 
 
@@ -109,8 +113,9 @@ def _request(place: Place, payload: dict[str, Any], tries: int) -> Any:
     Raises Problem.
     """
     named = {"qualifier": place.qualifier} if place.qualifier else {}
+    client = _ready(place.region, tries)
     try:
-        answer = _client(place.region, tries).invoke_agent_runtime(
+        answer = client.invoke_agent_runtime(
             agentRuntimeArn=place.arn,
             runtimeSessionId=place.session,
             payload=json.dumps(payload).encode(),
@@ -119,11 +124,36 @@ def _request(place: Place, payload: dict[str, Any], tries: int) -> Any:
             **named,
         )
     except (ClientError, BotoCoreError) as error:
-        raise problem(error) from error
+        found = problem(error)
+        if found.code == "missing_credentials":
+            _forget_one(place.region, tries, client)
+        raise found from error
     return answer["response"]
 
 
+def _ready(region: str, tries: int) -> Any:
+    """The client. Building it sends nothing, so whatever fails here has done nothing."""
+    try:
+        return _client(region, tries)
+    except BotoCoreError as error:
+        found = problem(error)
+        raise Problem(found.code, found.message, sent=False) from error
+    except ValueError as error:  # such as an endpoint that is no URL
+        raise Problem("runtime_misconfigured", MISCONFIGURED, sent=False) from error
+
+
+def _forget_one(region: str, tries: int, client: Any) -> None:
+    """It keeps the credentials that it was built with, or that there were none: the next one looks again."""
+    with _lock:
+        if _clients.get((region, tries)) is client:
+            del _clients[region, tries]
+
+
 NOT_SENT = (EndpointConnectionError, ConnectTimeoutError)
+MISCONFIGURED = (
+    "This server's AWS settings are not usable. "
+    "Ask an administrator to check AWS_ENDPOINT_URL_BEDROCK_AGENTCORE and the AWS configuration file."
+)
 REFUSED_BEFORE = {  # by AgentCore itself, before the agent heard of it
     "AccessDeniedException": (
         "runtime_denied",
@@ -170,6 +200,9 @@ def problem(error: ClientError | BotoCoreError) -> Problem:
     """What an error of boto3's means for the person who asked, and for what was approved."""
     if isinstance(error, NOT_SENT):
         return Problem("unreachable", AWAY, sent=False, passing=True)
+    if isinstance(error, ParamValidationError):  # boto3 refused it before it was sent
+        kind, message, passing = REFUSED_BEFORE["ValidationException"]
+        return Problem(kind, message, sent=False, passing=passing)
     code = error.response["Error"].get("Code", "") if isinstance(error, ClientError) else ""
     if code in REFUSED_BEFORE:
         kind, message, passing = REFUSED_BEFORE[code]
@@ -182,16 +215,37 @@ def problem(error: ClientError | BotoCoreError) -> Problem:
     return Problem("unreachable", AWAY, sent=True, passing=True)
 
 
-async def describe(place: Place) -> dict[str, Any]:
+async def describe(place: Place, stopped: Callable[[], bool]) -> dict[str, Any]:
     """What the hosted agent says of itself. It also wakes a session that has died; nothing is done by it.
 
     Raises Problem.
     """
-    answer = await asyncio.to_thread(lambda: _request(place, {"describe": True}, TRIES).read())
+    asking = asyncio.ensure_future(in_thread(_described, place))
     try:
-        return dict(json.loads(answer))
-    except ValueError:
-        raise Problem("runtime_changed", NOT_NODS, sent=False) from None
+        while not (await asyncio.wait([asking], timeout=LOOK_EVERY))[0]:
+            if stopped():
+                raise Problem("unreachable", AWAY, sent=False, passing=True)
+        answer = await asking
+    finally:
+        asking.cancel()  # its thread goes on for a while, and nobody waits for it
+    try:
+        described = json.loads(answer)
+    except (ValueError, RecursionError):
+        described = None
+    if not isinstance(described, dict):
+        raise Problem("runtime_changed", NOT_NODS, sent=False)
+    return described
+
+
+def _described(place: Place) -> bytes:
+    try:
+        body: Any = _request(place, {"describe": True}, TRIES)
+        with body:
+            return bytes(body.read(LONGEST_DESCRIPTION))
+    except Problem:
+        raise
+    except Exception as error:  # a connection can break in many ways, in two libraries
+        raise Problem("unreachable", AWAY, sent=False, passing=True) from error
 
 
 NOT_NODS = (
@@ -245,7 +299,7 @@ class _Reader:
         """The agent finds its connection gone."""
         self._closed.set()
         if self._raw is not None:
-            with suppress(OSError, ValueError):  # it may be closed already
+            with suppress(OSError, ValueError, RuntimeError):  # it may be closed or read to its end already
                 self._raw.shutdown()  # wakes the thread, which may be waiting for the next byte
 
     def run(self) -> None:
@@ -274,9 +328,19 @@ class _Reader:
 
 def values(raw: Any) -> Iterator[Any]:
     """The data of server-sent events, each a line of JSON, as soon as it is there: `read` would wait for more."""
-    pending = b""
+    pending: list[bytes] = []
     while piece := raw.read1(READ_AT_ONCE):
-        *lines, pending = (pending + piece).split(b"\n")
-        for line in lines:
+        *ended, rest = piece.split(b"\n")
+        for part in ended:
+            line = b"".join([*pending, part])
+            pending = []
             if line.startswith(b"data: "):
-                yield json.loads(line[6:])
+                yield json.loads(line[6:], parse_constant=_no_number)
+        pending.append(rest)
+        if sum(map(len, pending)) > LONGEST_EVENT:
+            raise ValueError("an event is too long")
+
+
+def _no_number(name: str) -> None:
+    """NaN and the infinities are no JSON, and no database takes them."""
+    raise ValueError(name)

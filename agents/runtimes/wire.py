@@ -5,10 +5,11 @@ Both ends import this, and nothing here imports Django's models or Strands. docs
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from agents.runtimes import port
+from agents.runtimes import port, shapes
 
 PROTOCOL = 1
 """Raised when an older end could misread a newer one."""
@@ -24,6 +25,9 @@ class Asked:
     arguments: dict[str, Any]
     definition: str
     digest: str
+
+
+STATUSES = ("succeeded", "failed", "lost", "untouched")
 
 
 @dataclass(frozen=True)
@@ -99,13 +103,46 @@ def unpack(value: Any) -> Event:
     Raises Misread.
     """
     try:
-        fields = dict(value)
-        kind = KINDS[fields.pop("type")]
+        given = dict(value)
+        kind = KINDS[given.pop("type")]
         if kind is Halted:
-            fields["calls"] = [Asked(**call) for call in fields["calls"]]
-        return kind(**fields)  # type: ignore[no-any-return]
+            given["calls"] = [_checked(Asked(**call)) for call in given["calls"]]
+        event: Event = _checked(kind(**given))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Misread(f"{type(error).__name__}: {error}") from None
+    return event
+
+
+CHECKS: dict[type[Any], dict[str, Callable[[Any], bool]]] = {
+    port.Text: {"text": shapes.is_text},
+    port.Said: {"message": shapes.is_message},
+    port.Used: {each.name: shapes.is_count for each in fields(port.Used)},
+    port.Finished: {"state": shapes.is_object},
+    port.Failed: {"code": shapes.is_text, "message": shapes.is_text},
+    Result: {
+        "id": shapes.is_text,
+        "status": STATUSES.__contains__,
+        "content": shapes.are_blocks,
+        "timed_out": shapes.is_flag,
+    },
+    Halted: {"state": shapes.is_object},
+    Asked: {
+        "id": shapes.is_text,
+        "tool": shapes.is_text,
+        "arguments": shapes.is_object,
+        "definition": shapes.is_text,
+        "digest": shapes.is_text,
+    },
+    Beat: {},
+}
+
+
+def _checked(event: Any) -> Any:
+    """Its fields are what they are declared to be: a dataclass does not check that by itself."""
+    for name, fits in CHECKS[type(event)].items():
+        if not fits(getattr(event, name)):
+            raise Misread(f"{type(event).__name__}.{name} is of a wrong type")
+    return event
 
 
 def _sendable(value: Any) -> Any:

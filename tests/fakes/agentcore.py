@@ -117,7 +117,7 @@ class Invocation:
         return [each["id"] for each in self.payload.get("decisions", []) if each["decision"] == "approve"]
 
 
-Script = Callable[[Invocation], "str | Callable[[bytes], bytes | None] | None"]
+Script = Callable[[Invocation], "str | bytes | Callable[[bytes], bytes | None] | None"]
 
 
 @dataclass
@@ -126,7 +126,7 @@ class AgentCoreServer:
 
     Attributes:
         script: may answer an invocation instead of the agent: the name of an error, or what to make of each line of
-            the agent's answer (None: the connection ends there).
+            the agent's answer (None: the connection ends there), or in bytes all that an agent of somebody else's says.
         invocations: all that came in so far, in order.
     """
 
@@ -195,6 +195,8 @@ class _Handler(BaseHTTPRequestHandler):
         answer = owner.script(invocation)
         if isinstance(answer, str):
             return self._refuse(answer, "No.")
+        if isinstance(answer, bytes):
+            return self._say(answer)
         self._forward(body, session, answer)
 
     def _forward(self, body: bytes, session: str, change: Callable[[bytes], bytes | None] | None) -> None:
@@ -227,6 +229,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(changed), changed))
             self.wfile.flush()
         self.wfile.write(b"0\r\n\r\n")
+
+    def _say(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def _refuse(self, error: str, message: str) -> None:
         body = json.dumps({"message": message}).encode()

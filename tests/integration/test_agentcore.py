@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socketserver
+import threading
 from typing import cast
 
 import boto3
@@ -363,6 +365,52 @@ def test_killed_in_the_middle_of_an_answer(hosted, alice):
     hosted.script = lambda invocation: kill
     run = last_run(ask(alice))
     assert (run.status, run.error_code) == (RunStatus.FAILED, "stream_broken")
+
+
+class Stalls(socketserver.StreamRequestHandler):
+    """A mail server that has taken the mail, and is slow to say so."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 ready\r\n")
+        while line := self.rfile.readline():
+            if line.upper().startswith(b"DATA"):
+                self.wfile.write(b"354 go on\r\n")
+                while self.rfile.readline() not in (b".\r\n", b""):
+                    pass
+                self.server.taken()  # type: ignore[attr-defined]
+                return
+            self.wfile.write(b"250 fine\r\n")
+
+
+def test_killed_while_a_tool_runs_nobody_knows_and_it_is_not_repeated(hosted, alice, rita, tmp_path):
+    """The process dies after the mail server has taken the mail, and before anybody was told."""
+    taken = []
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Stalls) as smtp:
+        threading.Thread(target=smtp.serve_forever, args=(0.02,), daemon=True).start()
+        process = Hosted(tmp_path, EMAIL_URL=f"smtp://127.0.0.1:{smtp.server_address[1]}")
+
+        def take():
+            taken.append("mail")
+            process.kill()
+
+        smtp.taken = take  # type: ignore[attr-defined]
+        usual, hosted.hosted = hosted.hosted, process
+        try:
+            session = ask(alice)
+            approve(pending(session), rita)
+            work()
+            call = only_call(session)
+            assert call.status == Status.UNKNOWN, call.result
+            assert last_run(session).status == RunStatus.WAITING
+            settle(call, rita, Outcome.HAPPENED)
+            work()
+            assert last_run(session).status == RunStatus.DONE
+        finally:
+            process.kill()
+            hosted.hosted = usual
+            smtp.shutdown()
+    assert taken == ["mail"]
+    assert len([each for each in hosted.invocations if each.approves]) == 1
 
 
 def test_nobody_is_asked_about_another_version_of_a_tool(hosted, alice):

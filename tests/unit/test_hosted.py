@@ -115,6 +115,26 @@ async def test_calls_that_share_an_id_are_never_asked_about(model):
     assert mail.outbox == []
 
 
+async def test_a_decision_is_not_good_for_a_later_call_with_its_id(model):
+    """Models may count their calls anew in each answer: what was approved once would run again."""
+    other = {**MAIL, "to": "everyone@example.com"}
+    model.play(Use("send_email", MAIL, "call_0"), Use("send_email", other, "call_0"))
+    state, (call,) = await paused()
+    came = await events({"state": state, "decisions": [approval(call)]})
+    assert [each["type"] for each in came] == ["result", "message", "message", "paused"]
+    assert came[-1]["calls"][0]["arguments"] == other
+    assert len(mail.outbox) == 1
+
+
+async def test_what_is_settled_is_not_told_of_a_later_call_with_its_id(model):
+    model.play(Use("send_email", MAIL, "call_0"), Use("send_email", MAIL, "call_0"))
+    state, _ = await paused()
+    settled = {"id": "call_0", "decision": "settled", "status": "succeeded", "content": [{"text": "Sent."}]}
+    came = await events({"state": state, "decisions": [settled]})
+    assert came[-1]["type"] == "paused"
+    assert mail.outbox == []
+
+
 async def test_a_listener_that_hangs_up_stops_the_loop(model, add):
     reached, go_on = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
@@ -270,6 +290,38 @@ async def test_a_failure_leaves_the_conversation_as_it_was(model):
         await notebook.answer({"prompt": "First."}, "fails")
     await notebook.answer({"prompt": "Second."}, "fails")
     assert [message["content"][0]["text"] for message in model.heard[-1]] == ["Second."]
+
+
+async def test_what_was_done_before_a_failure_is_not_forgotten(model):
+    """Or whoever sends the prompt again, as one does after an error, sends the email again."""
+    model.play(Use("send_email", MAIL), RuntimeError("no"), "It was sent already.")
+    with pytest.raises(Exception, match="model"):
+        await notebook.answer({"prompt": "Go.", "approvals": {"send_email": True}}, "acted")
+    await notebook.answer({"prompt": "Go."}, "acted")
+    asked, called, result, broke_off, again = model.heard[-1]
+    assert "Email successfully sent" in result["content"][0]["toolResult"]["content"][0]["text"]
+    assert [each["role"] for each in (asked, called, result, broke_off, again)] == [
+        "user",
+        "assistant",
+        "user",
+        "assistant",
+        "user",
+    ]
+
+
+async def test_halves_of_characters_are_said(model):
+    model.play("a\ud800b")
+    assert await notebook.answer({"prompt": "Go."}, "") == "a?b"
+
+
+async def test_a_conversation_in_use_is_kept():
+    kept = Conversations()
+    first = kept.of("first")
+    async with first.lock:
+        for number in range(notebook.SESSIONS + 1):
+            kept.of(str(number))
+        assert kept.of("first") is first
+    assert len(kept._kept) <= notebook.SESSIONS + 1
 
 
 def test_conversations_do_not_pile_up():
