@@ -178,9 +178,11 @@ def _end(gate: LedgerGate, job: port.Job, event: port.Event) -> None:
             gate.finish(state)
         case port.Failed(code, message):
             gate.fail(code, message)
-        case port.Later(code):
+        case port.Later(code) if gate.holds_approvals:  # until they lapse
             logger.warning("run %s: its runtime cannot go on now (%s); it is tried again", gate.run.pk, code)
-            runs.release(gate.run, counted=True, at_once=False)
+            runs.release(gate.run, counted=False, at_once=False)
+        case port.Later(code, message):
+            gate.fail(code, message)
 
 
 async def _keep(run: Run, job: port.Job) -> None:

@@ -113,6 +113,11 @@ class LedgerGate:
     def asks(self) -> bool:
         return self._still_pending or bool(self._asked) or bool(self._questions)
 
+    @property
+    def holds_approvals(self) -> bool:
+        """Whether something is approved that has not begun, so that giving up would cost people another decision."""
+        return ToolCall.objects.filter(run=str(self.run.pk), status=Status.APPROVED).exists()
+
     def _note(self, content: port.Blocks) -> None:
         self._said = "\n".join(block["text"] for block in content if "text" in block)
         self._order = [block["toolUse"]["toolUseId"] for block in content if "toolUse" in block]

@@ -156,7 +156,10 @@ class Failed:
 
 @dataclass(frozen=True)
 class Later:
-    """Nothing of what was decided has begun, and nothing can be begun now; the run is tried again a little later."""
+    """Nothing can be begun now. What is approved stays so, and is tried again a little later until it lapses.
+
+    Where nothing is approved, it is a failure: its user may try again.
+    """
 
     code: str
     message: str

@@ -23,10 +23,12 @@ from tests.desk import (
     die,
     last_run,
     only_call,
+    pass_by,
     pending,
     say,
     settle,
     statuses,
+    sweep,
     trust,
     work,
 )
@@ -281,12 +283,28 @@ def test_busy_before_the_grant_it_is_tried_again_later(hosted, mails, alice, rit
     work()
     assert statuses(session) == ["approved"]
     run = last_run(session)
-    assert (run.status, run.attempts) == (RunStatus.RUNNING, 1)
+    assert (run.status, run.attempts) == (RunStatus.RUNNING, 0)  # no fault of the run's
     hosted.script = lambda invocation: None
     die(run)
     driver.advance(str(run.pk))
     assert statuses(session) == ["succeeded"]
     assert len(mails()) == 1
+
+
+def test_busy_until_the_approval_lapses_it_says_so(hosted, mails, alice, rita, monkeypatch):
+    session = ask(alice)
+    monkeypatch.setattr(invoking, "TRIES", 2)  # boto3 waits before each
+    hosted.script = lambda invocation: "ThrottlingException"
+    approve(pending(session), rita)
+    work()
+    pass_by(ToolCall.objects.all(), "executable_until")
+    sweep()
+    die(last_run(session))
+    driver.advance(str(last_run(session).pk))
+    run = last_run(session)
+    assert statuses(session) == ["lapsed"]
+    assert (run.status, run.error_code) == (RunStatus.FAILED, "throttled")
+    assert mails() == []
 
 
 @pytest.mark.parametrize(
