@@ -116,7 +116,7 @@ def test_an_error_at_the_claim_of_an_approved_call_runs_nothing(session, rita, m
     def broken(*args, **kwargs):
         raise ValueError("a broken policy")
 
-    monkeypatch.setattr("approvals.actions.calls.examine", broken)
+    monkeypatch.setattr("approvals.actions.rechecks.examine", broken)
     with pytest.raises(ValueError, match="broken policy"):
         work()
     assert mail.outbox == []
