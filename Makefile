@@ -15,6 +15,8 @@ PAGES := addresses admin agent_api agent_api_pages api because card_pages chat_a
 	chat_questions chat_sessions chat_streaming clocks commands context edit_pages golden handlers health history hooks hub leaving_out \
 	metrics models_admin much notice_pages people policy_files policy_pages queue_pages quorum_model roles seed_semantics sockets \
 	terminal_asking web_push
+# Those that take long on PostgreSQL, and make more use of its time than of what it does in its own way: `make postgres` has them.
+ALIKE := announcing costs deploys limits model_check policy_cache quorum settlements
 without = $(foreach name,$(1),--ignore tests/integration/test_$(name).py)
 
 .DEFAULT_GOAL := help
@@ -41,7 +43,7 @@ test: .venv/requirements-dev.stamp ## run every test, those in a browser too whe
 # Browsers and workers wait much: what the database makes a difference to is tested on PostgreSQL meanwhile, and stands back.
 	@mkdir -p var/test-postgres; \
 	NOD_DATA=$(CURDIR)/var/test-postgres nice -n 5 $(PYTHON) -m tests.postgres $(PYTHON) -m pytest tests/integration \
-		$(call without,$(OWN_SERVERS) $(PAGES)) >var/test-postgres/log 2>&1 & beside=$$!; \
+		$(call without,$(OWN_SERVERS) $(PAGES) $(ALIKE)) >var/test-postgres/log 2>&1 & beside=$$!; \
 	failed=0; $(PYTHON) -m pytest -n 3 --dist loadgroup || failed=1; wait $$beside || failed=1; \
 	echo "What the database makes a difference to, on PostgreSQL (make postgres: everything):"; \
 	cat var/test-postgres/log; exit $$failed

@@ -20,7 +20,9 @@ from agents.actions import runs
 from agents.forms import AgentForm, ModelForm
 from agents.models import Agent, Message, Run, Session
 from approvals.admin_base import Audited, ReadOnly, Values
+from approvals.models import Tool
 from approvals.requests import Request, wants
+from approvals.states import ELSEWHERE
 
 
 @admin.register(Agent)
@@ -41,6 +43,12 @@ class AgentAdmin(Audited):
         ),
     )  # fmt: skip
     change_form_template = "admin/agents/change_form.html"
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Tools of agents elsewhere are not here to be run."""
+        if db_field.name == "tools":
+            kwargs["queryset"] = Tool.objects.exclude(provider=ELSEWHERE)
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def described(self, obj: Agent) -> dict[str, Any]:
         names = (

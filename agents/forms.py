@@ -12,10 +12,8 @@ from agents import providers
 from agents.models import Agent
 from agents.providers import parameters
 from agents.providers.problems import ModelProblem
+from agents.runtimes.arns import ARN
 
-ARN = re.compile(
-    r"arn:aws[a-z-]*:bedrock-agentcore:[a-z0-9-]+:[0-9]{12}:runtime/[A-Za-z][A-Za-z0-9_]*-[A-Za-z0-9]+"
-)
 QUALIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 ARN_HINT = (
     "An agent on AgentCore needs its runtime's ARN, such as "

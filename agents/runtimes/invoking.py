@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
@@ -27,11 +26,9 @@ from botocore.exceptions import (
 
 from agents.providers.problems import explain
 from agents.runtimes import wire
+from agents.runtimes.arns import ARN
 from agents.runtimes.threads import in_thread
 
-ARN = re.compile(
-    r"arn:aws[a-z-]*:bedrock-agentcore:(?P<region>[a-z0-9-]+):\d{12}:runtime/[A-Za-z][A-Za-z0-9_]{0,47}-[A-Za-z0-9]{10}"
-)
 CONNECT_TIMEOUT = 5  # seconds
 READ_TIMEOUT = 4 * wire.BEAT  # seconds without a byte, where a hosted agent gives a sign of life every five
 COLD_START = 60  # seconds that a new microVM may take for its first answer

@@ -7,7 +7,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import SignIn
-from tests.e2e.test_journey import QUIET, address, arrives, bunch_with, open_call, say, sent
+from tests.e2e.test_journey import QUIET, address, arrives, bunch_with, open_call, say, sent, steady
 from tests.system import System
 
 
@@ -100,7 +100,7 @@ def test_calls_that_are_alike_are_decided_together_and_taken_back(nod: System, s
         expect(rita.locator("#members")).to_contain_text(each)
     late = address()
     ask(sign_in, "alice", late, about)  # as like them as can be, and not on the card
-    rita.wait_for_timeout(QUIET)
+    steady(rita)
     rita.keyboard.press("a")
     expect(rita.locator("#outcome .state", has_text="approved by rita")).to_have_count(3)
     for each in to:
@@ -119,7 +119,7 @@ def test_a_bunch_is_denied_with_one_reason(nod: System, sign_in: SignIn) -> None
     for toggle in ("Leave out", "Take it back in", "Leave out"):
         third.get_by_role("link", name=toggle).click()
     expect(third.get_by_role("link", name="Take it back in")).to_be_visible()
-    rita.wait_for_timeout(QUIET)
+    steady(rita)
     rita.keyboard.press("d")
     rita.keyboard.type("Wait for the press release.")
     rita.get_by_role("button", name="Deny these 2").click()

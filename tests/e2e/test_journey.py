@@ -77,6 +77,24 @@ def walk_to(page: Page, text: str) -> None:
     expect(card_of(page, chosen)).to_be_visible()
 
 
+STEADY = """(quiet) => new Promise((done) => {
+  let was, since;
+  const look = () => {
+    const card = document.getElementById("card");
+    const now = card && [card.dataset.call ?? card.dataset.together, card.dataset.seen, card.dataset.form,
+      Math.round(card.getBoundingClientRect().top + scrollY)].join();
+    if (now !== was) { was = now; since = performance.now(); }
+    if (now && performance.now() - since >= quiet) done(); else setTimeout(look, 20);
+  };
+  look();
+})"""
+
+
+def steady(page: Page) -> None:
+    """Until the card has stood as it is, where it is, for so long that it takes decisions."""
+    page.evaluate(STEADY, QUIET)
+
+
 def deny(page: Page, reason: str) -> None:
     page.get_by_role("button", name="Deny…").click()
     page.get_by_label(re.compile("Why not")).fill(reason)

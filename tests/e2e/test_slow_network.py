@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from playwright.sync_api import Error, Page, Route, expect
 
 from tests.e2e.conftest import SignIn, type_name_and_password
-from tests.e2e.test_journey import QUIET, address, arrives, bunch_with, card_of, open_call, say, sent
+from tests.e2e.test_journey import QUIET, address, arrives, bunch_with, card_of, open_call, say, sent, steady
 from tests.system import System
 
 FIRST_LOOK = re.compile(r"\?ids=.*seen=")
@@ -73,7 +73,7 @@ def test_what_became_of_several_is_not_lost_among_refreshes(nod: System, sign_in
     arrives(rita, to)
     bunch_with(rita, to).locator("> .row").click()
     expect(rita.locator("#members")).to_contain_text(to)
-    rita.wait_for_timeout(QUIET)
+    steady(rita)
     with held(rita, re.compile("/together/decide$")) as decisions, held(rita, FIRST_LOOK) as refreshes:
         rita.keyboard.press("a")
         until(rita, decisions)
@@ -125,7 +125,7 @@ def test_a_key_never_decides_the_call_that_was_left(nod: System, sign_in: SignIn
         rita.get_by_role("button", name="Approve").click()
         rita.wait_for_timeout(QUIET)
     expect(card_of(rita, row)).to_be_visible()
-    rita.wait_for_timeout(QUIET)
+    steady(rita)
     assert decided == []
     rita.keyboard.press("a")
     expect(rita.locator("#outcome")).to_contain_text("Approved by rita")

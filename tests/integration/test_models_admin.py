@@ -11,7 +11,8 @@ from django.urls import reverse
 
 from agents import trials, wakeups
 from agents.models import Agent
-from approvals.models import AuditEntry
+from approvals.models import AuditEntry, Tool
+from approvals.states import ELSEWHERE
 
 ARN = "arn:aws:bedrock-agentcore:us-west-2:111122223333:runtime/assistant-AbCdEf1234"
 MODEL = {"provider": "demo", "model_id": "", "parameters": '{"delay_ms": 0}', "runtime": "local"}
@@ -116,6 +117,13 @@ def test_a_provider_that_is_gone_stays_until_somebody_chooses_another(office, ag
     Agent.objects.update(provider="oracle")
     address = reverse("admin:agents_agent_change", args=[agent.pk])
     assert '<option value="oracle" selected>' in office.get(address).content.decode()
+
+
+def test_tools_of_agents_elsewhere_are_not_offered(office, agent):
+    Tool.objects.create(name="pay_invoice", provider=ELSEWHERE)
+    page = office.get(reverse("admin:agents_agent_change", args=[agent.pk])).content.decode()
+    assert "send_email" in page
+    assert "pay_invoice" not in page
 
 
 # --- Testing -----------------------------------------------------------------------------------------------
