@@ -102,9 +102,10 @@ class Chat:
         return self._follow(run)
 
     def _post(self, text: str) -> Run:
+        user = self._person.now()
         if self._session:
             return conversations.post(self._session, text)
-        self._session = conversations.open_with(self._person.user, self._agent.slug, text)
+        self._session = conversations.open_with(user, self._agent.slug, text)
         return self._session.runs.get()
 
     def _follow_active(self) -> None:
