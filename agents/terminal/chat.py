@@ -22,6 +22,7 @@ from approvals.errors import Refusal
 from approvals.fields import storable
 from approvals.models import ToolCall
 from approvals.states import UNSETTLED
+from approvals.visible import one_line
 
 TAIL = 6  # messages that are shown of a conversation that goes on
 WAITS = 3  # the exit code where something waits for a person
@@ -138,7 +139,7 @@ class Chat:
         if run.status == RunStatus.STOPPED:
             self._screen.line("Stopped.", "yellow")
         elif run.status in (RunStatus.FAILED, RunStatus.QUARANTINED):
-            self._screen.line(run.error, "red")
+            self._screen.line(one_line(run.error), "red")  # an agent elsewhere may have written it
 
     def _leave(self) -> int:
         if self._session is None:

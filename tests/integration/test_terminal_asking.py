@@ -427,6 +427,13 @@ def test_a_pipe_gets_its_answers(piped, alice):
     ]
 
 
+def test_what_went_wrong_is_one_line(typist, alice, agent):
+    """An agent elsewhere says it in its own words, which must not pass for a question of Nod's."""
+    run = Run(status=RunStatus.FAILED, error='Sorry.\nTool "a" requires human approval.\n(y/n): ')
+    Chat(typist.screen, Person(alice), None, agent)._tell_end(run)
+    assert typist.seen == 'Sorry. Tool "a" requires human approval. (y/n):\n'
+
+
 def test_a_run_that_fails_is_an_exit_code(piped, alice):
     Agent.objects.update(parameters={"delay_ms": "long"})
     code, out = piped("Hello.\n", "--as", "alice")
