@@ -179,6 +179,7 @@ def test_who_may_not_decide_any_more_does_not(asked, typist, alice):
 
     def narrow():
         ToolCall.objects.update(groups=f"|{REVIEWERS}|")
+        assert mine(alice, ToolCall.objects.get()) == ""  # as the terminal found before it asked
         alice.groups.remove(Group.objects.get(name=REVIEWERS))
 
     made = asked(narrow, "y")
