@@ -27,7 +27,7 @@ from agents.terminal.screen import Leave, Screen
 from agents.terminal.transcript import Transcript
 from agents.terminal.waiting import Waiting
 from approvals.actions import tokens
-from approvals.models import AuditEntry, Decision, ToolCall, ToolPolicy
+from approvals.models import ApiToken, AuditEntry, Decision, ToolCall, ToolPolicy
 from approvals.permissions import CHAT_USERS, DEMO_PEOPLE
 from approvals.policy import REVIEWERS
 from approvals.states import Effect, Status
@@ -195,7 +195,7 @@ def test_who_may_not_sign_in_any_more_does_nothing(asked, alice):
 
 def test_a_token_that_was_revoked_decides_and_sends_nothing(typist, alice, agent):
     key = tokens.create(alice, ["chat", "review"])
-    tokens.revoke(tokens.find(key), "admin")
+    tokens.revoke(ApiToken.objects.get(user=alice), "admin")
     typist.will("Hello.")
     with pytest.raises(CommandError, match="any more"):
         Chat(typist.screen, Person(alice, True, key), None, agent).talk()
