@@ -2,8 +2,8 @@
 
 Behind the address is what asks people: a bot in a chat, a ticket system, a pager. It gets the call as JSON and replies
     {"response": "y", "decided_by": "rita", "comment": "", "id": "…", "digest": "…"}
-with id and digest as it was sent them: the digest alone is the same where an agent asks for the same twice. Or it replies
-with status 204 where nobody answered. NOD_ASK_URL is the address. With NOD_ASK_SECRET both sides sign,
+with id and digest as it was sent them: the digest alone is the same where an agent asks for the same twice. Or it
+replies with status 204, where nobody answered. NOD_ASK_URL is the address. With NOD_ASK_SECRET both sides sign,
 in X-Nod-Signature: the HMAC-SHA-256 of the body, in hex. A reply without a right one counts for nothing then.
 """
 
