@@ -23,15 +23,14 @@ _PLAIN = frozenset(
 def check(schema: dict[str, Any]) -> None:
     """Raises InvalidInput for what is no JSON Schema of an object, or too big to be read."""
     try:
-        too_big = len(canonical(schema)) > MOST
+        if len(canonical(schema)) > MOST:  # first: looking through a megabyte of it takes seconds
+            raise InvalidInput(f"definition: the schema is longer than {MOST:,} bytes. Shorten it.")
         jsonschema.Draft202012Validator.check_schema(schema)
     except InvalidArguments as error:
         raise InvalidInput(f"definition: {error.message.replace('arguments', 'schema')}") from None
     except (jsonschema.SchemaError, RecursionError) as error:
         why = error.message if isinstance(error, jsonschema.SchemaError) else "it is nested too deeply"
         raise InvalidInput(f"definition: the schema is no JSON Schema ({why[:200]}).") from None
-    if too_big:
-        raise InvalidInput(f"definition: the schema is longer than {MOST:,} bytes. Shorten it.")
     if schema and schema.get("type", "object") != "object":
         raise InvalidInput("definition: the schema has to be that of an object, as arguments are.")
 

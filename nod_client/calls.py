@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("nod_client")
 
 MAY_RUN = frozenset(("allowed", "approved"))
+REFUSED = frozenset(("invalid_json", "invalid_input"))
+MOST_TEXT = 20_000  # characters of a result that Nod does not take as it is
 RAN = frozenset(("started", "succeeded", "failed", "unknown"))
 
 
@@ -50,9 +52,26 @@ class Call:
             return
         result = self.result if error is None else f"{type(error).__name__}: {error}"[:2000]
         try:
-            self._nod.report(self._claimed, succeeded=error is None, result=result)
+            self._report(result, succeeded=error is None)
         except NodError as problem:
             logger.warning("Nod could not be told what became of %s: %s", self._claimed.id, problem)
+
+    def _report(self, result: Any, *, succeeded: bool) -> None:
+        """What is no JSON, or too much of it, goes as text: its form must not leave the outcome unknown."""
+        try:
+            self._nod.report(self._claimed, succeeded=succeeded, result=result)
+        except NodError as problem:
+            if problem.code not in REFUSED:
+                raise
+            text = _plain(result)[:MOST_TEXT]
+            self._nod.report(self._claimed, succeeded=succeeded, result=text)
+
+
+def _plain(result: Any) -> str:
+    try:
+        return str(result)
+    except Exception as error:  # nested too deeply, or an object that cannot say what it is
+        return f"({type(result).__name__}, which is no text: {type(error).__name__})"
 
 
 def told(call: dict[str, Any]) -> str:

@@ -71,7 +71,7 @@ class Wire:
 def _encoded(body: Any) -> bytes:
     try:
         return json.dumps(body, allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise NodError(f"What was to be sent is no JSON ({error}).", "invalid_json") from None
 
 

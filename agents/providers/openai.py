@@ -27,6 +27,11 @@ from strands.types.streaming import StreamEvent
 KEY = "OPENAI_API_KEY"
 OWN_URL = "https://api.openai.com/v1"
 NO_KEY = "none"  # the client insists on one
+# What a server that only an agent names gets to see. The client adds what the environment has for the other one:
+# OPENAI_ORG_ID, OPENAI_PROJECT_ID, and OPENAI_CUSTOM_HEADERS, in which the key of a gateway may stand.
+PLAIN = frozenset(
+    ("accept", "accept-encoding", "connection", "content-length", "content-type", "host", "user-agent")
+)
 UNSAID = "end_turn"  # Strands' word where the server gave no reason for the end
 
 
@@ -44,12 +49,13 @@ class WholeAnswers(OpenAIModel):
         trusted = self._base_url in (None, named)
         key = keys.needed(KEY) if trusted and named == OWN_URL else trusted and keys.read(KEY)
         timeout = openai.Timeout(self._read_timeout, connect=CONNECT_TIMEOUT)
+        hooks = {"request": [] if trusted else [_keep_plain]}
         return {
             "base_url": self._base_url or named,
             "api_key": key or NO_KEY,
             "max_retries": 0,
             "timeout": timeout,
-            "http_client": openai.DefaultAsyncHttpxClient(verify=tls(), timeout=timeout),
+            "http_client": openai.DefaultAsyncHttpxClient(verify=tls(), timeout=timeout, event_hooks=hooks),
         }
 
     def format_request(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -81,6 +87,12 @@ class WholeAnswers(OpenAIModel):
             super().stream(sendable(messages), *args, **kwargs), kwargs.get("cancel_signal")
         ):
             yield event
+
+
+async def _keep_plain(request: Any) -> None:
+    for name in request.headers.keys() - PLAIN:
+        del request.headers[name]
+    request.headers["authorization"] = f"Bearer {NO_KEY}"
 
 
 def build(model_id: str, parameters: dict[str, Any]) -> OpenAIModel:

@@ -22,6 +22,7 @@ from approvals.errors import Refusal
 from approvals.fields import storable
 from approvals.models import ToolCall
 from approvals.states import UNSETTLED
+from approvals.visible import one_line
 
 TAIL = 6  # messages that are shown of a conversation that goes on
 WAITS = 3  # the exit code where something waits for a person
@@ -102,9 +103,10 @@ class Chat:
         return self._follow(run)
 
     def _post(self, text: str) -> Run:
+        user = self._person.now()
         if self._session:
             return conversations.post(self._session, text)
-        self._session = conversations.open_with(self._person.user, self._agent.slug, text)
+        self._session = conversations.open_with(user, self._agent.slug, text)
         return self._session.runs.get()
 
     def _follow_active(self) -> None:
@@ -137,7 +139,7 @@ class Chat:
         if run.status == RunStatus.STOPPED:
             self._screen.line("Stopped.", "yellow")
         elif run.status in (RunStatus.FAILED, RunStatus.QUARANTINED):
-            self._screen.line(run.error, "red")
+            self._screen.line(one_line(run.error), "red")  # an agent elsewhere may have written it
 
     def _leave(self) -> int:
         if self._session is None:

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 
 from agents.terminal import card as cards
+from agents.terminal.person import Person
 from agents.terminal.screen import Screen
 from approvals import answers, hooks, permissions
 from approvals.actions import decisions, secrets
@@ -37,9 +38,10 @@ MENDABLE = (CommentRequired, ConfirmRequired, InvalidInput, NotTrustable, SelfAp
 class Asking:
     """One call in front of one person, as it was loaded: the decision is on exactly that."""
 
-    def __init__(self, screen: Screen, call: ToolCall, user: User) -> None:
-        self._screen, self._call, self._user = screen, call, user
-        self._card = Card(call, user)
+    def __init__(self, screen: Screen, call: ToolCall, person: Person) -> None:
+        self._screen, self._call, self._person = screen, call, person
+        self._user = person.user
+        self._card = Card(call, self._user)
         self._custom = bool(settings.NOD_EVALUATE or settings.NOD_EVALUATE_TRUST)
 
     def ask(self) -> bool:
@@ -53,7 +55,7 @@ class Asking:
             if (choice := self._choice(said)) is None:
                 continue
             try:
-                made = decisions.decide(self._call.pk, self._user, self._ruling(choice))
+                made = self._decide(choice)
             except MENDABLE as refused:
                 self._screen.line(f"{refused.message} Nothing was decided.", "yellow")
             except Refusal as refused:
@@ -116,6 +118,10 @@ class Asking:
             self._screen.line("Nothing was decided: that is none of the answers.", "yellow")
         return None
 
+    def _decide(self, choice: Choice) -> ToolCall:
+        ruling = self._ruling(choice)  # asks, and whoever is asked takes their time
+        return decisions.decide(self._call.pk, self._person.now(), ruling)
+
     def _ruling(self, choice: Choice) -> Ruling:
         """With the word and the reason that this choice takes."""
         ruling = Ruling(choice, self._call.version, self._call.digest)
@@ -128,7 +134,7 @@ class Asking:
 
     def _reveal(self) -> None:
         hidden = secrets_in(self._call.arguments)
-        shown = secrets.reveal(self._call, self._user, [key_of(name) for name in hidden])
+        shown = secrets.reveal(self._call, self._person.now(), [key_of(name) for name in hidden])
         self._card = Card(self._call, self._user, shown=shown)
         self._show()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.contrib.auth import authenticate
@@ -26,6 +26,19 @@ class Person:
 
     user: User
     decides: bool = True
+    token: str = field(default="", compare=False, repr=False)
+
+    def now(self) -> User:
+        """As the database has them by now, for each thing that they do: a terminal stays open for days.
+
+        Raises CommandError where they may not be here any more.
+        """
+        found = User.objects.filter(pk=self.user.pk, is_active=True).first()
+        known = found is not None and permissions.may_sign_in(found) and permissions.may_chat(found)
+        if found is None or not known or (self.token and tokens.find(self.token) is None):
+            name = self.user.get_username()
+            raise CommandError(f"{name} may not chat here any more. Nothing was decided or sent.")
+        return found
 
 
 def sign_in(name: str, ask_name: Callable[[], str] | None, ask_password: Callable[[str], str]) -> Person:
@@ -52,7 +65,7 @@ def _by_token(key: str, name: str) -> Person:
         raise CommandError(
             f"NOD_TOKEN is {token.user.get_username()}'s, not {name}'s. Leave one of them out."
         )
-    return Person(token.user, "review" in token.scopes)
+    return Person(token.user, "review" in token.scopes, key)
 
 
 def _by_name(name: str, ask_name: Callable[[], str] | None) -> User:

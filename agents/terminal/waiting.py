@@ -40,7 +40,7 @@ class Waiting:
             if question := self._questions().first():
                 self._answer(question)
             elif call := self._next():
-                if Asking(self._screen, call, self._person.user).ask():
+                if Asking(self._screen, call, self._person).ask():
                     self._decided.add(call.pk)
             else:
                 self._others()
@@ -62,7 +62,7 @@ class Waiting:
         said = self._screen.ask(prompt, fresh=True).strip()
         try:
             answers.answer(
-                self._session, question.pk, self._person.user, _chosen(said, list(question.choices))
+                self._session, question.pk, self._person.now(), _chosen(said, list(question.choices))
             )
         except Refusal as refused:
             self._screen.line(refused.message, "yellow")
@@ -78,7 +78,7 @@ class Waiting:
         return next((call for call in waiting if not self._why_not(call)), None)
 
     def _why_not(self, call: ToolCall) -> str:
-        return mine(self._person.user, call) if self._person.decides else NO_REVIEW
+        return mine(self._person.now(), call) if self._person.decides else NO_REVIEW
 
     def _others(self) -> None:
         """Says what others have to decide, and returns when something has changed."""

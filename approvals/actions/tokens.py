@@ -47,4 +47,4 @@ def revoke(token: ApiToken, actor: str) -> None:
 
 
 def hashed(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()

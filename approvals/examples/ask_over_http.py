@@ -1,8 +1,9 @@
 """NOD_ASK=approvals.examples.ask_over_http.ask: posts each pending call to an address of yours and waits for the reply.
 
 Behind the address is what asks people: a bot in a chat, a ticket system, a pager. It gets the call as JSON and replies
-    {"response": "y", "decided_by": "rita", "comment": "", "digest": "the one it was sent"}
-or with status 204 where nobody answered. NOD_ASK_URL is the address. With NOD_ASK_SECRET both sides sign,
+    {"response": "y", "decided_by": "rita", "comment": "", "id": "…", "digest": "…"}
+with id and digest as it was sent them: the digest alone is the same where an agent asks for the same twice. Or it
+replies with status 204, where nobody answered. NOD_ASK_URL is the address. With NOD_ASK_SECRET both sides sign,
 in X-Nod-Signature: the HMAC-SHA-256 of the body, in hex. A reply without a right one counts for nothing then.
 """
 
@@ -55,10 +56,10 @@ def _check(said: bytes, signed: str) -> None:
 def _answer(call: Asked, said: bytes) -> Answer:
     try:
         reply: Any = json.loads(said)
-        name, digest = reply["decided_by"], reply["digest"]
+        name, about = reply["decided_by"], (reply["id"], reply["digest"])
         response, comment = reply["response"], str(reply.get("comment", ""))
     except (ValueError, KeyError, TypeError):
-        raise BadReply("the reply lacks response, decided_by or digest") from None
-    if digest != call.digest:
+        raise BadReply("the reply lacks response, decided_by, id or digest") from None
+    if about != (call.id, call.digest):
         raise BadReply("the reply is about another call, or about other arguments")
     return Answer(response, name, comment)

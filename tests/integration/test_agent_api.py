@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from approvals.actions import outside_tools
+from approvals.actions import outside_tools, tokens
 from approvals.actions import trust as trust_actions
 from approvals.actions.doubts import doubts
 from approvals.actions.tokens import hashed
@@ -543,6 +543,13 @@ def test_it_takes_the_lease(agent, started):
     for lease in ("", "x" * 30, "\0"):
         problem(agent.report(started, lease), 409, "lost_lease")
     assert fresh(started).status == Status.STARTED
+
+
+def test_half_a_character_is_no_lease(agent, started):
+    """As JSON can have it, and NOD_TOKEN in the environment."""
+    agent.claimed(started)
+    problem(agent.report(started, "\ud800" * 30), 409, "lost_lease")
+    assert tokens.find("nod_\udcff") is None
 
 
 def test_only_the_hash_of_a_lease_is_kept(agent, started):

@@ -276,7 +276,8 @@ class Bot(BaseHTTPRequestHandler):
         assert self.headers["X-Nod-Signature"] == ask_over_http.signature(body)
         asked = json.loads(body)
         self.got.append(asked)
-        said = b"" if self.reply is None else json.dumps({"digest": asked["digest"], **self.reply}).encode()
+        about = {name: asked[name] for name in ("id", "digest")}
+        said = b"" if self.reply is None else json.dumps(about | self.reply).encode()
         self.send_response(204 if self.reply is None else 200)
         if self.signs:
             self.send_header("X-Nod-Signature", ask_over_http.signature(said))
@@ -315,8 +316,13 @@ def test_a_bot_answers_over_http(session, bot):
     ("reply", "signs", "line"),
     [
         (None, True, ""),
-        ({"response": "y"}, True, "lacks response, decided_by or digest"),
+        ({"response": "y"}, True, "lacks response, decided_by, id or digest"),
         ({"response": "y", "decided_by": "rita", "digest": "0" * 64}, True, "about another call"),
+        (
+            {"response": "y", "decided_by": "rita", "id": "another"},
+            True,
+            "about another call",
+        ),
         ({"response": "y", "decided_by": "rita"}, False, "has no right X-Nod-Signature"),
     ],
 )

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -431,6 +432,19 @@ def test_an_exception_is_a_failure_and_goes_on(client):
         1 / 0  # noqa: B018
     shown = mine.ask("get_weather", {}, key="k")
     assert (shown["status"], shown["result"]) == ("failed", [{"text": "ZeroDivisionError: division by zero"}])
+
+
+@pytest.mark.parametrize(
+    "result", [{"at": date(2026, 11, 23)}, "é" * 260_000, float("inf")], ids=["date", "long", "inf"]
+)
+def test_a_result_of_any_form_is_an_outcome(client, result):
+    """It has happened: nobody has to look into it because of a date."""
+    mine = client()
+    with mine.call("get_weather", {"city": "Brno"}) as call:
+        call.result = result
+    left = mine.get(call._claimed.id)
+    assert left["status"] == "succeeded"
+    assert left["result"] == [{"text": str(result)[:20_000]}]
 
 
 def test_what_is_interrupted_is_not_reported(client):

@@ -296,6 +296,8 @@ async def test_a_key_goes_to_no_server_that_an_agent_names(serve, monkeypatch):
     """Whoever may set base_url or host must not be able to read the keys of the workers by it."""
     serve("never")
     monkeypatch.setenv("OLLAMA_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"X-Gateway-Key: {KEY}\nAuthorization: Bearer {KEY}")
+    monkeypatch.setenv("OPENAI_ORG_ID", KEY)
     with ModelServer([]) as other:
         await problem_of(built("openai", base_url=f"{other.url}/v1"))
         assert other.requests[0].headers["authorization"] == "Bearer none"

@@ -27,7 +27,7 @@ from agents.terminal.screen import Leave, Screen
 from agents.terminal.transcript import Transcript
 from agents.terminal.waiting import Waiting
 from approvals.actions import tokens
-from approvals.models import AuditEntry, Decision, ToolCall, ToolPolicy
+from approvals.models import ApiToken, AuditEntry, Decision, ToolCall, ToolPolicy
 from approvals.permissions import CHAT_USERS, DEMO_PEOPLE
 from approvals.policy import REVIEWERS
 from approvals.states import Effect, Status
@@ -107,7 +107,7 @@ def asked(model, alice, policy, typist):
         session = chat(alice)
         call = ToolCall.objects.select_related("requested_by").get(session=session.key)
         typist.will(*lines)
-        made = Asking(typist.screen, call, alice).ask()
+        made = Asking(typist.screen, call, Person(alice)).ask()
         call.refresh_from_db()
         return SimpleNamespace(call=call, made=made, session=session)
 
@@ -171,6 +171,35 @@ def test_it_says_how_many_more_it_takes(asked, typist, alice):
     assert "Your approval counts. One more has to approve." in typist.seen
     assert mine(alice, made.call) == "You have approved this."
     assert "(y/n, ? for help): " in typist.asked
+
+
+def test_who_may_not_decide_any_more_does_not(asked, typist, alice):
+    """The terminal has been open for long: rights are those of the moment."""
+    alice.groups.add(Group.objects.get(name=REVIEWERS))
+
+    def narrow():
+        ToolCall.objects.update(groups=f"|{REVIEWERS}|")
+        assert mine(alice, ToolCall.objects.get()) == ""  # as the terminal found before it asked
+        alice.groups.remove(Group.objects.get(name=REVIEWERS))
+
+    made = asked(narrow, "y")
+    assert (made.made, made.call.status) == (False, Status.PENDING)
+    assert "Only reviewers may decide this call." in typist.seen
+
+
+def test_who_may_not_sign_in_any_more_does_nothing(asked, alice):
+    with pytest.raises(CommandError, match="alice may not chat here any more"):
+        asked(lambda: User.objects.filter(pk=alice.pk).update(is_active=False), "y")
+    assert ToolCall.objects.get().status == Status.PENDING
+
+
+def test_a_token_that_was_revoked_decides_and_sends_nothing(typist, alice, agent):
+    key = tokens.create(alice, ["chat", "review"])
+    tokens.revoke(ApiToken.objects.get(user=alice), "admin")
+    typist.will("Hello.")
+    with pytest.raises(CommandError, match="any more"):
+        Chat(typist.screen, Person(alice, True, key), None, agent).talk()
+    assert not Session.objects.exists()
 
 
 def test_a_word_has_to_be_typed(asked, typist):
@@ -397,6 +426,13 @@ def test_a_pipe_gets_its_answers(piped, alice):
     assert [entry.data for entry in AuditEntry.objects.filter(kind="person.signed_in")] == [
         {"by": "terminal"}
     ]
+
+
+def test_what_went_wrong_is_one_line(typist, alice, agent):
+    """An agent elsewhere says it in its own words, which must not pass for a question of Nod's."""
+    run = Run(status=RunStatus.FAILED, error='Sorry.\nTool "a" requires human approval.\n(y/n): ')
+    Chat(typist.screen, Person(alice), None, agent)._tell_end(run)
+    assert typist.seen == 'Sorry. Tool "a" requires human approval. (y/n):\n'
 
 
 def test_a_run_that_fails_is_an_exit_code(piped, alice):

@@ -626,8 +626,8 @@ MUTANTS = (
     Mutant(
         "a token without the scope review decides nothing in the terminal",
         "agents/terminal/waiting.py",
-        "return mine(self._person.user, call) if self._person.decides else NO_REVIEW",
-        "return mine(self._person.user, call)",
+        "return mine(self._person.now(), call) if self._person.decides else NO_REVIEW",
+        "return mine(self._person.now(), call)",
         _in("integration", "terminal_asking", "a_token_without_review_decides_nothing"),
     ),
     *DESK,

@@ -57,3 +57,10 @@ def test_it_ends_with_what_is_nested_deeply():
 def test_it_says_what_is_wrong(schema):
     with pytest.raises(InvalidInput, match="^definition: "):
         check(schema)
+
+
+def test_what_is_too_long_is_not_even_looked_through(monkeypatch):
+    """A megabyte of schema would hold a web process for seconds."""
+    monkeypatch.setattr(jsonschema.Draft202012Validator, "check_schema", None)
+    with pytest.raises(InvalidInput, match="longer than 32,000 bytes"):
+        check({"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(2000)}})
