@@ -31,15 +31,9 @@ class AgentAdmin(Audited):
     filter_horizontal = ("tools",)
     fieldsets = (
         (None, {"fields": ("name", "slug", "description", "system_prompt", "tools", "active")}),
-        (
-            "Model",
-            {
-                "fields": (
-                    "provider", "model_id", "parameters", "max_steps", "runtime", "runtime_arn", "runtime_qualifier",
-                )
-            },
-        ),
-    )  # fmt: skip
+        ("Model", {"fields": ("provider", "model_id", "parameters", "max_steps")}),
+        ("Where it runs", {"fields": ("runtime", "runtime_arn", "runtime_qualifier")}),
+    )
     change_form_template = "admin/agents/change_form.html"
 
     def described(self, obj: Agent) -> dict[str, Any]:
