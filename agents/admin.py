@@ -120,13 +120,14 @@ class RunAdmin(ReadOnly):
         "id",
         "session",
         "status",
-        "epoch",
-        "attempts",
-        "steps",
         "cost",
         "error_code",
         "created_at",
+        "steps",
+        "attempts",
+        "epoch",
     )
+    ordering = ("-pk",)  # the newest first, by an index: ids begin with the time
     list_select_related = ("session",)
     list_filter = ("status", ("error_code", Values))
     actions = ("try_again", "give_up")
