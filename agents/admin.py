@@ -33,15 +33,9 @@ class AgentAdmin(Audited):
     filter_horizontal = ("tools",)
     fieldsets = (
         (None, {"fields": ("name", "slug", "description", "system_prompt", "tools", "active")}),
-        (
-            "Model",
-            {
-                "fields": (
-                    "provider", "model_id", "parameters", "max_steps", "runtime", "runtime_arn", "runtime_qualifier",
-                )
-            },
-        ),
-    )  # fmt: skip
+        ("Model", {"fields": ("provider", "model_id", "parameters", "max_steps")}),
+        ("Where it runs", {"fields": ("runtime", "runtime_arn", "runtime_qualifier")}),
+    )
     change_form_template = "admin/agents/change_form.html"
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -134,13 +128,14 @@ class RunAdmin(ReadOnly):
         "id",
         "session",
         "status",
-        "epoch",
-        "attempts",
-        "steps",
         "cost",
         "error_code",
         "created_at",
+        "steps",
+        "attempts",
+        "epoch",
     )
+    ordering = ("-pk",)  # the newest first, by an index: ids begin with the time
     list_select_related = ("session",)
     list_filter = ("status", ("error_code", Values))
     actions = ("try_again", "give_up")

@@ -74,6 +74,7 @@ class AgentForm(ModelForm):
 
     class Meta(ModelForm.Meta):
         fields = "__all__"  # type: ignore[assignment] # noqa: DJ007 (the admin's fieldsets choose)
+        widgets = {"runtime_arn": forms.TextInput(attrs={"class": "vLargeTextField"})}  # a whole ARN in view
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()

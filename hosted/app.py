@@ -41,8 +41,17 @@ def build() -> Any:
 def main() -> None:
     """Serve until the process is told to end."""
     try:
-        port = int(os.environ.get("PORT", "") or PORT)
+        port = _port(os.environ.get("PORT", ""))
         app = build()
     except (ImproperlyConfigured, ValueError) as error:
         sys.exit(f"The hosted agent cannot start: {error}")
+    print(f"Serving POST /invocations and GET /ping on port {port}. Ctrl-C stops it.", flush=True)
     app.run(port=port, host=os.environ.get("HOST") or None)
+
+
+def _port(text: str) -> int:
+    if not text:
+        return PORT
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise ValueError(f"PORT is {text!r}. It takes a number from 1 to 65535.")
+    return int(text)

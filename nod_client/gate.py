@@ -87,6 +87,7 @@ class NodGate(Plugin):
             claimed = await self._claimed(context, call)
         except NodError as error:
             done = "" if error.code == "claimed" else " Nothing was done."
+            logger.warning("%s did not run: %s", context.tool_use["name"], error.message)
             yield _result(context, False, [{"text": f"{error.message}{done}"}])
             return
         async for event in self._run(context, next_fn, claimed, edited=call["proposed"] is not None):

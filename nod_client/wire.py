@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from nod_client.errors import NodError, Unreachable
 
+NO_TOKEN = "Nod does not take this token. Make another one: manage.py token USER --scope agent."
 AWAY = frozenset((502, 503, 504))
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between two attempts
 
@@ -78,6 +79,8 @@ def _encoded(body: Any) -> bytes:
 def _refusal(error: urllib.error.HTTPError) -> NodError:
     if error.code in AWAY:
         return Unreachable(f"Nod is away for the moment ({error.code}).", "unreachable", error.code)
+    if error.code == 401:
+        return NodError(NO_TOKEN, "unauthenticated", 401)
     try:
         problem = json.loads(error.read())
         return NodError(str(problem["detail"]), str(problem["code"]), error.code)

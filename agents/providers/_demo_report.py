@@ -100,7 +100,7 @@ def _names(outcome: Outcome) -> tuple[str, str]:
         case "send_email":
             return "send it", f"the e-mail to {given.get('to', 'somebody')}"
         case "delete_files":
-            return "delete anything", f"deleting {_listed(given.get('paths'))}"
+            return "delete the files", f"deleting {_listed(given.get('paths'))}"
         case "get_weather":
             return f"look up the weather{_in(given)}", f"the weather{_in(given)}"
         case "list_files":

@@ -395,7 +395,7 @@ def test_what_is_not_what_was_approved_does_not_run(nod, desk, rita, play):
     assert rita.get(call)["status"] == "failed"
 
 
-def test_without_nod_nothing_runs(desk):
+def test_without_nod_nothing_runs(desk, caplog):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         mine = desk(f"http://127.0.0.1:{nobody.getsockname()[1]}")
@@ -404,6 +404,7 @@ def test_without_nod_nothing_runs(desk):
         mine.agent("Pay.")
     assert mine.paid == []
     assert mine.model.told()[0].startswith("Nod can't be reached")
+    assert "pay_invoice did not run: Nod can't be reached" in caplog.text
 
 
 # --- Without a framework -----------------------------------------------------------------------------------
@@ -457,7 +458,7 @@ def test_what_is_interrupted_is_not_reported(client):
 def test_it_says_what_is_wrong(client, nod):
     with pytest.raises(ValueError, match="no address of Nod"):
         Nod("nod.example.org", "x")
-    with pytest.raises(NodError, match="Authorization") as refused:
+    with pytest.raises(NodError, match="does not take this token") as refused:
         Nod(nod.url, "wrong").ask("get_weather", {}, key="k")
     assert (refused.value.code, refused.value.status) == ("unauthenticated", 401)
     with pytest.raises(NodError, match="no JSON"):

@@ -92,6 +92,12 @@ def test_what_it_exports_is_imported_to_the_same(policies, option):
         jsonschema.validate(data, schema())
 
 
+def test_what_the_documentation_shows_can_be_added_to_an_export(policies):
+    policies("import", CONTRACT)
+    added = "  - name: Reading is free\n    tool: read_file\n    effect: allow\n"
+    assert policies("import", policies("export")[0] + added)[0].endswith("Added 1, changed 0, removed 0.\n")
+
+
 def test_a_dry_run_says_what_would_change_and_changes_nothing(policies):
     before = changes().count(), list(ToolPolicy.objects.values())
     said, _ = policies(
@@ -212,7 +218,7 @@ def test_it_prints_the_schema(policies):
 def test_channels_are_a_list_in_any_order(policies):
     policies("import", "policies:\n- {name: a, tool: x, effect: ask, notify: [push, email]}\n")
     assert ToolPolicy.objects.get().notify == "email,push"
-    assert "notify:\n  - email\n  - push\n" in policies("export")[0]
+    assert "    notify:\n      - email\n      - push\n" in policies("export")[0]
     with pytest.raises(CommandError, match="was not imported"):
         policies("import", "policies:\n- {name: a, tool: x, effect: ask, notify: [fax]}\n")
 

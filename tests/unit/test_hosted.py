@@ -370,6 +370,7 @@ def test_a_wrong_variable_stops_the_start_with_one_line(name, value):
     )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1 and (name in done.stderr or value in done.stderr)
+    assert "invalid literal" not in done.stderr
 
 
 def test_mail_that_has_nowhere_to_go_is_not_sent(settings):

@@ -17,13 +17,17 @@ from hitl_site.agentcore.config import FILE, PYTHONS, Config, load, save
 from hitl_site.agentcore.configure import configure, summary
 from hitl_site.agentcore.deployment import Deployment
 from hitl_site.agentcore.destroy import destroy, kept, recall, removed
-from hitl_site.agentcore.dry import DryRun
+from hitl_site.agentcore.dry import ACCOUNT, ID, DryRun
 from hitl_site.agentcore.invoke import invoke, payload
 from hitl_site.agentcore.launch import launch, the_zip
 from hitl_site.agentcore.progress import Progress
 from hitl_site.agentcore.status import status
 from hitl_site.agentcore.trouble import Trouble
 
+DRY = (
+    "Nothing is done. AWS's answers are invented: it has what agentcore.json says was made, and nothing else. "
+    f"{ACCOUNT} stands for an account, {ID} and CONTENT for what is not known yet."
+)
 CONFIGURE_FIRST = "There is no {path}. Write it first: manage.py agentcore configure"
 
 
@@ -69,7 +73,7 @@ class Command(BaseCommand):
         rules.check(config)
         if not options["dry_run"]:
             return Deployment(config, path, Aws(config.region), self.progress)
-        self.stderr.write("Nothing is done. What depends on AWS's answers is shown as if all had to be done.")
+        self.stderr.write(DRY)
         quiet = Progress(_nowhere)  # the calls alone, for whoever reads them with a program
         return Deployment(config, path, DryRun(config, self.stdout.write), quiet)
 
