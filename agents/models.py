@@ -31,7 +31,7 @@ class Agent(models.Model):
         "runtime's ARN",
         max_length=300,
         blank=True,
-        help_text="Of the AgentCore runtime that the agent lives on, as `manage.py agentcore status` prints it.",
+        help_text="Of the AgentCore runtime that the agent lives on, as “manage.py agentcore status” prints it.",
     )
     runtime_qualifier = models.CharField(
         "runtime's endpoint",

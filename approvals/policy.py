@@ -153,6 +153,9 @@ class Policies:
         return (*self._exact.get(tool, ()), *matching)
 
 
+UNKNOWN = "Nobody has looked at this tool, or its definition changed."
+
+
 def judge(facts: Facts, policies: Policies) -> Verdict:
     """The verdict on a call. First match wins; the order of the policies makes no difference:
 
@@ -171,12 +174,13 @@ def judge(facts: Facts, policies: Policies) -> Verdict:
         risk = _risk(winner.risk if winner else None, facts)
         return Verdict(Effect.ALLOW, "", "Trusted in this session.", risk, by_trust=True, terms=terms)
     if winner is None:
-        return _unruled(facts, "No policy matches this call." if about else "No policy matches this tool.")
+        why = "No policy matches this call." if about else "No policy matches this tool."
+        return _unruled(facts, why if facts.known else f"{why} {UNKNOWN}")
     if winner.effect == Effect.ALLOW and not facts.known:
-        why = "Nobody has looked at this tool, or its definition changed."
         # not fewer people than it would take without the policy that allows
         asking = _first(about, facts, Effect.ASK)
-        return replace(_unruled(facts, why), terms=asking.terms) if asking else _unruled(facts, why)
+        unruled = _unruled(facts, UNKNOWN)
+        return replace(unruled, terms=asking.terms) if asking else unruled
     return _verdict(winner, facts)
 
 

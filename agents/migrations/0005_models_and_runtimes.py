@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
             name="runtime_arn",
             field=models.CharField(
                 blank=True,
-                help_text="Of the AgentCore runtime that the agent lives on, as `manage.py agentcore status` prints it.",
+                help_text="Of the AgentCore runtime that the agent lives on, as “manage.py agentcore status” prints it.",
                 max_length=300,
                 verbose_name="runtime's ARN",
             ),
