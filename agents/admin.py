@@ -13,6 +13,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils.cache import add_never_cache_headers
+from django.utils.text import Truncator
 from redis import RedisError
 
 from agents import costs, trials
@@ -23,6 +24,7 @@ from approvals.admin_base import Audited, ReadOnly, Values
 from approvals.models import Tool
 from approvals.requests import Request, wants
 from approvals.states import ELSEWHERE
+from approvals.visible import one_line
 
 
 @admin.register(Agent)
@@ -126,9 +128,9 @@ class SessionAdmin(ReadOnly):
 class RunAdmin(ReadOnly):
     list_display = (
         "id",
-        "session",
         "status",
         "cost",
+        "chat",
         "error_code",
         "created_at",
         "steps",
@@ -139,6 +141,10 @@ class RunAdmin(ReadOnly):
     list_select_related = ("session",)
     list_filter = ("status", ("error_code", Values))
     actions = ("try_again", "give_up")
+
+    @admin.display(description="session")
+    def chat(self, run: Run) -> str:
+        return Truncator(one_line(str(run.session))).chars(40)
 
     @admin.display(description="model")
     def cost(self, run: Run) -> str:

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents.definitions import definition
 from agents.runtimes import port, wire
+from agents.runtimes.heard import Heard
+from agents.runtimes.shapes import is_use
 from agents.tools._arguments import sentences
 from agents.tools.registry import InvalidArguments, Tool
 from approvals.digest import call_digest
@@ -125,36 +127,14 @@ def _is_message(message: Any) -> bool:
         isinstance(message, dict)
         and message.get("role") in ("user", "assistant")
         and isinstance(message.get("content"), list)
-        and all(
-            isinstance(block, dict) and _is_use(block.get("toolUse", USE)) for block in message["content"]
-        )
-    )
-
-
-USE = {"toolUseId": "", "name": "", "input": {}}
-
-
-def _is_use(use: Any) -> bool:
-    """A call's input may be of any type: that is for the gate to refuse."""
-    return (
-        isinstance(use, dict)
-        and "input" in use
-        and isinstance(use.get("toolUseId"), str)
-        and isinstance(use.get("name"), str)
+        and all(isinstance(block, dict) for block in message["content"])
+        and all(is_use(block["toolUse"]) for block in message["content"] if "toolUse" in block)
     )
 
 
 def open_calls(messages: list[port.Message]) -> dict[str, port.ToolUse]:
-    """The calls that the last message asks for, by id; those that share an id are left out, and never run."""
-    if not messages or messages[-1]["role"] != "assistant":
-        return {}
-    uses = [block["toolUse"] for block in messages[-1]["content"] if "toolUse" in block]
-    ids = [use["toolUseId"] for use in uses]
-    return {
-        use["toolUseId"]: port.ToolUse(use["toolUseId"], use["name"], use["input"])
-        for use in uses
-        if isinstance(use["input"], dict) and ids.count(use["toolUseId"]) == 1
-    }
+    """The calls that the last message asks for, by id."""
+    return {use.id: use for use in Heard(messages).open_calls()}
 
 
 def checked(

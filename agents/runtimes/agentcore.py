@@ -25,11 +25,8 @@ from approvals.digest import call_digest
 
 logger = logging.getLogger("nod.runtime")
 
-SCHEMA = 1
 CODE, SENTENCE = 50, 1000  # characters of a failure that are kept
 MARGIN = 60.0  # seconds on top of the longest tool's timeout until its result is not waited for any more
-NEWER = "This chat was paused by a newer version of Nod. Nothing was done. Start a new chat, or update Nod."
-STEP_LIMIT = "The agent took too many steps without coming to an end, and was stopped. Ask for less at once."
 CHANGED = (
     "The agent on AgentCore has another version of {tool} than Nod. Nothing was done. "
     "Ask an administrator to deploy it anew: manage.py agentcore launch."
@@ -53,8 +50,8 @@ class AgentCoreRuntime:
     """Invokes the job's agent on AgentCore. Keeps nothing between runs but boto3's clients."""
 
     async def start(self, job: port.Job) -> port.Events:
-        if job.state.get("schema", SCHEMA) > SCHEMA:
-            yield port.Failed("newer_session", NEWER)
+        if job.state.get("schema", port.SCHEMA) > port.SCHEMA:
+            yield port.Failed("newer_session", port.NEWER)
             return
         try:
             async with aclosing(_Turns(job).play()) as events:
@@ -174,7 +171,7 @@ class _Turns:
                         case wire.Result():
                             moved |= await self._settle(event)
                         case port.Said(message) if message["role"] == "assistant" and self._steps < 1:
-                            self._end = port.Failed("step_limit", STEP_LIMIT)
+                            self._end = port.Failed("step_limit", port.STEP_LIMIT)
                             return
                         case port.Said(message):
                             moved = True
@@ -201,7 +198,7 @@ class _Turns:
             "nod": wire.PROTOCOL,
             "session": job.session,
             "decisions": decisions,
-            "state": {"schema": SCHEMA, "messages": self._heard.messages},
+            "state": {"schema": port.SCHEMA, "messages": self._heard.messages},
             "agent": {
                 "system_prompt": job.system_prompt,
                 "provider": job.provider,
@@ -268,7 +265,7 @@ def _last(end: port.Event | wire.Event | None) -> port.Event:
 def _state() -> dict[str, Any]:
     """All else is in the messages and in the ledger, so that a session may move between runtimes."""
     return {
-        "schema": SCHEMA,
+        "schema": port.SCHEMA,
         "strands": version("strands-agents"),
         "tools": {name: definition(tool).hash for name, tool in catalogue().items()},
     }

@@ -37,7 +37,6 @@ LOOK_EVERY = 0.5  # seconds until a stop is noticed
 READ_AT_ONCE = 65536  # bytes
 LONGEST_EVENT = 32 * 2**20  # bytes; a worker has other runs too
 LONGEST_DESCRIPTION = 2**20
-SHORTEST_SESSION = 33  # characters of a runtime session's id; AgentCore takes no shorter one
 
 
 class Problem(Exception):

@@ -43,11 +43,7 @@ from approvals.edited import edit_note
 
 logger = logging.getLogger("nod.runtime")
 
-SCHEMA = 1
-"""Of what a paused session consists of; raised when an older worker could not resume it (tests/golden)."""
 MOST_TOKENS = 10**9  # of one question; more is no count but a server that talks nonsense
-NEWER = "This chat was paused by a newer version of Nod. Nothing was done. Start a new chat, or update Nod."
-STEP_LIMIT = "The agent took too many steps without coming to an end, and was stopped. Ask for less at once."
 
 
 class LocalRuntime:
@@ -60,8 +56,8 @@ class LocalRuntime:
         self._tools = catalogue() if tools is None else tools
 
     async def start(self, job: port.Job) -> port.Events:
-        if job.state.get("schema", SCHEMA) > SCHEMA:
-            yield port.Failed("newer_session", NEWER)
+        if job.state.get("schema", port.SCHEMA) > port.SCHEMA:
+            yield port.Failed("newer_session", port.NEWER)
             return
         asked_at = time.monotonic()
         try:
@@ -117,14 +113,14 @@ def _end(result: Any, job: port.Job, tools: Mapping[str, Tool]) -> port.Event:
     if result.stop_reason == "interrupt":
         return port.Paused(_state(job, tools))
     if result.stop_reason == "limit_turns":
-        return port.Failed("step_limit", STEP_LIMIT)
+        return port.Failed("step_limit", port.STEP_LIMIT)
     return port.Finished(_state(job, tools))
 
 
 def _state(job: port.Job, tools: Mapping[str, Tool]) -> dict[str, Any]:
     """What a later version has to know to go on: all else is in the messages and in the ledger."""
     return {
-        "schema": SCHEMA,
+        "schema": port.SCHEMA,
         "strands": version("strands-agents"),
         "tools": {name: definition(tool).hash for name, tool in tools.items() if name in job.tools},
     }

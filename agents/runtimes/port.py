@@ -17,6 +17,11 @@ Message: TypeAlias = dict[str, Any]
 """{"role": "user" or "assistant", "content": [Converse content blocks]}"""
 Blocks: TypeAlias = list[dict[str, Any]]
 
+SCHEMA = 1
+"""Of what a paused session consists of; raised when an older worker could not resume it (tests/golden)."""
+NEWER = "This chat was paused by a newer version of Nod. Nothing was done. Start a new chat, or update Nod."
+STEP_LIMIT = "The agent took too many steps without coming to an end, and was stopped. Ask for less at once."
+
 
 @dataclass(frozen=True)
 class ToolUse:

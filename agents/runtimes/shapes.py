@@ -45,10 +45,10 @@ def is_count(value: Any) -> bool:
 
 
 def _is_written(block: dict[str, Any]) -> bool:
-    return "toolResult" not in block and ("toolUse" not in block or _is_use(block["toolUse"]))
+    return "toolResult" not in block and ("toolUse" not in block or is_use(block["toolUse"]))
 
 
-def _is_use(use: Any) -> bool:
+def is_use(use: Any) -> bool:
     """Its input may be of any type: the gate refuses what is no object."""
     return (
         isinstance(use, dict)

@@ -80,9 +80,8 @@ def ask(user: User, wanted: Wanted) -> ToolCall:
         return _the_same(known, wanted)
     tool = entered(wanted.tool, wanted.sketch, user)
     arguments = wanted.arguments
-    if (
-        tool.provider != ELSEWHERE
-    ):  # Nod's own, whose schema holds; what runs is the agent's, so no defaults are added
+    # The schema of Nod's own tools holds; what runs is the agent's, so no defaults are added.
+    if tool.provider != ELSEWHERE:
         whole_arguments(tool.name, arguments)
     request = Request(
         session=session,

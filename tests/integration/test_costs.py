@@ -143,3 +143,12 @@ def test_a_server_that_talks_nonsense_breaks_no_run(model, alice):
     run = last_run(chat(alice))
     assert run.status == RunStatus.DONE
     assert (run.input_tokens, run.output_tokens) == (10**9, 0)
+
+
+def test_the_list_of_runs_shows_what_deceives_in_a_title(model, alice, admin):
+    model.play("I see.")
+    chat(alice, "Send it to \u202emoc.elpmaxe@ved")
+    office = Client()
+    office.force_login(admin)
+    page = office.get("/admin/agents/run/").content.decode()
+    assert '<td class="field-chat">Send it to ‹U+202E›moc.elpmaxe@ved</td>' in page

@@ -3,7 +3,7 @@
 import pytest
 from django.core import mail
 
-from agents.runtimes import local
+from agents.runtimes import port
 from agents.states import RunStatus
 from approvals.models import Tool
 from approvals.states import Fault, Outcome, Status
@@ -37,7 +37,7 @@ EXPECTED = {
 
 
 def test_there_are_golden_sessions_of_this_schema():
-    assert f"v{local.SCHEMA}" in VERSIONS
+    assert f"v{port.SCHEMA}" in VERSIONS
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -66,7 +66,7 @@ def test_a_tool_that_changed_meanwhile_does_not_run(path, rita):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_session_of_a_newer_version_is_left_alone(path, rita):
     session = load(path)
-    session.state = {**session.state, "schema": local.SCHEMA + 1}
+    session.state = {**session.state, "schema": port.SCHEMA + 1}
     session.save()
     finish(session, rita)
     run = last_run(session)
